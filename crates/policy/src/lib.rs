@@ -1,0 +1,23 @@
+//! Identity-based policy: what users write, compiled to what a packet asks.
+//!
+//! A packet asks one question per side, `(direction, peer identity, protocol, port)`, of the [`PolicyMap`] of the
+//! endpoint on that side. The answer is a [`Verdict`]: a [`Permit`] is proof that some rule (or the absence of
+//! enforcement) allowed it, a [`Denial`] says which rule or which default deny did not. Everything a packet may
+//! ask is in one immutable [`PolicySnapshot`], built off the hot path and swapped whole.
+#![forbid(unsafe_code)]
+
+pub mod direction;
+pub mod identity;
+pub mod ip_cache;
+pub mod map;
+pub mod provenance;
+pub mod snapshot;
+pub mod verdict;
+
+pub use direction::Direction;
+pub use identity::Identity;
+pub use ip_cache::IpCache;
+pub use map::PolicyMap;
+pub use provenance::{Provenance, RuleId, RuleTable};
+pub use snapshot::{Endpoint, EndpointId, PolicySnapshot};
+pub use verdict::{Denial, DenyReason, L7RuleSetId, Permit, Verdict};
