@@ -8,9 +8,13 @@
 
 pub mod direction;
 pub mod identity;
+pub mod inventory;
 pub mod ip_cache;
+pub mod label;
 pub mod map;
 pub mod provenance;
+pub mod rule;
+pub mod selector;
 pub mod snapshot;
 pub mod verdict;
 
