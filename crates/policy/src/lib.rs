@@ -6,10 +6,12 @@
 //! ask is in one immutable [`PolicySnapshot`], built off the hot path and swapped whole.
 #![forbid(unsafe_code)]
 
+pub(crate) mod compile;
 pub mod direction;
 pub mod identity;
 pub mod inventory;
 pub mod ip_cache;
+pub mod l7;
 pub mod label;
 pub mod map;
 pub mod provenance;
@@ -21,7 +23,8 @@ pub mod verdict;
 pub use direction::Direction;
 pub use identity::Identity;
 pub use ip_cache::IpCache;
-pub use map::PolicyMap;
+pub use l7::{L7Kind, L7RuleSet, L7Table};
+pub use map::{MapBuilder, MapEntry, PolicyMap};
 pub use provenance::{Provenance, RuleId, RuleTable};
 pub use snapshot::{Endpoint, EndpointId, PolicySnapshot};
 pub use verdict::{Denial, DenyReason, L7RuleSetId, Permit, Verdict};

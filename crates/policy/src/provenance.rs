@@ -33,22 +33,44 @@ pub struct Provenance {
 /// for a default deny, the policies that switched it on.
 #[derive(Clone, Debug, Default)]
 pub struct RuleTable {
-    sets: Vec<Arc<[Provenance]>>,
+    /// Blocks of [`BLOCK`] sets, so that a snapshot shares all but the last one with its predecessor.
+    blocks: Vec<Arc<Vec<Arc<[Provenance]>>>>,
 }
+
+/// Sets per block of a [`RuleTable`].
+const BLOCK: usize = 1024;
 
 impl RuleTable {
     /// Builds a table whose `n`-th set is `RuleId(n + 1)`.
     #[must_use]
     pub fn new(sets: Vec<Arc<[Provenance]>>) -> Self {
-        Self { sets }
+        let mut table = Self::default();
+        for set in sets {
+            table.push(set);
+        }
+        table
     }
 
     /// The rules behind `id`; empty for [`RuleId::NONE`] and unknown numbers.
     #[must_use]
     pub fn get(&self, id: RuleId) -> &[Provenance] {
-        match id.0.checked_sub(1).and_then(|i| self.sets.get(i as usize)) {
+        let Some(at) = (id.0 as usize).checked_sub(1) else { return &[] };
+        match self.blocks.get(at / BLOCK).and_then(|block| block.get(at % BLOCK)) {
             Some(set) => set,
             None => &[],
         }
+    }
+
+    pub(crate) fn push(&mut self, set: Arc<[Provenance]>) -> RuleId {
+        if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
+            self.blocks.push(Arc::default());
+        }
+        let before = (self.blocks.len() - 1) * BLOCK;
+        let last = self.blocks.last_mut().map(Arc::make_mut);
+        let len = last.map_or(0, |block| {
+            block.push(set);
+            block.len()
+        });
+        RuleId((before + len) as u32)
     }
 }

@@ -7,7 +7,7 @@ use crate::provenance::RuleId;
 pub struct L7RuleSetId(pub u32);
 
 /// One side's answer.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Verdict {
     /// May pass (subject to L7 rules, if the permit names some).
     Allow(Permit),
@@ -16,7 +16,7 @@ pub enum Verdict {
 }
 
 /// Proof that a rule, or the absence of enforcement, allowed something. Only the policy map makes one.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Permit {
     rule: RuleId,
     l7: Option<L7RuleSetId>,
@@ -49,7 +49,7 @@ impl Permit {
 }
 
 /// Why it may not pass.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Denial {
     /// Kind of denial.
     pub reason: DenyReason,

@@ -1,0 +1,97 @@
+//! Numbers for rule sets and L7 rule sets: equal sets get the same number, and a number is never used again.
+
+use crate::l7::{L7Fragment, L7Kind, L7RuleSet, L7Table};
+use crate::provenance::{Provenance, RuleId, RuleTable};
+use crate::verdict::L7RuleSetId;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Rules listed behind one [`RuleId`]; an entry that more rules agree on lists the first ones, so that a table that
+/// only grows stays small.
+const MAX_RULES_PER_SET: usize = 64;
+
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// What an L7 rule set is made of.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct L7SetKey {
+    pub(crate) kind: L7Kind,
+    /// Some rule without L7 conditions covers the same packets.
+    pub(crate) allow_all: bool,
+    /// Fragment numbers, ascending.
+    pub(crate) allow: Vec<u32>,
+    pub(crate) deny: Vec<u32>,
+    /// Denied messages are let pass and marked.
+    pub(crate) audit: bool,
+}
+
+/// Interned provenances, rule sets and L7 rule sets.
+#[derive(Debug, Default)]
+pub(crate) struct RuleSets {
+    provenances: Vec<Provenance>,
+    provenance_ids: Map<Provenance, u32>,
+    set_ids: Map<Box<[u32]>, RuleId>,
+    table: RuleTable,
+    fragments: Vec<Arc<L7Fragment>>,
+    l7_ids: Map<(L7SetKey, RuleId), L7RuleSetId>,
+    l7: L7Table,
+}
+
+impl RuleSets {
+    pub(crate) fn provenances(&mut self, of: &[Provenance]) -> Vec<u32> {
+        of.iter().map(|provenance| self.provenance(provenance)).collect()
+    }
+
+    pub(crate) fn provenance(&mut self, provenance: &Provenance) -> u32 {
+        if let Some(&id) = self.provenance_ids.get(provenance) {
+            return id;
+        }
+        let id = self.provenances.len() as u32;
+        self.provenances.push(provenance.clone());
+        self.provenance_ids.insert(provenance.clone(), id);
+        id
+    }
+
+    /// The number of a set of provenances, given in any order.
+    pub(crate) fn set(&mut self, provenances: &[u32]) -> RuleId {
+        if provenances.is_empty() {
+            return RuleId::NONE;
+        }
+        let mut key = provenances.to_vec();
+        key.sort_unstable();
+        key.dedup();
+        key.truncate(MAX_RULES_PER_SET);
+        if let Some(&id) = self.set_ids.get(&key[..]) {
+            return id;
+        }
+        let set = key.iter().map(|&id| self.provenances[id as usize].clone()).collect();
+        let id = self.table.push(set);
+        self.set_ids.insert(key.into(), id);
+        id
+    }
+
+    pub(crate) fn fragment(&mut self, fragment: L7Fragment) -> u32 {
+        self.fragments.push(Arc::new(fragment));
+        self.fragments.len() as u32 - 1
+    }
+
+    pub(crate) fn l7_set(&mut self, key: L7SetKey, rule: RuleId) -> L7RuleSetId {
+        if let Some(&id) = self.l7_ids.get(&(key.clone(), rule)) {
+            return id;
+        }
+        let resolve = |ids: &[u32]| ids.iter().map(|&id| Arc::clone(&self.fragments[id as usize])).collect();
+        let set =
+            L7RuleSet::new(key.kind, key.allow_all, resolve(&key.allow), resolve(&key.deny), key.audit, rule);
+        let id = self.l7.push(set);
+        self.l7_ids.insert((key, rule), id);
+        id
+    }
+
+    pub(crate) fn table(&self) -> RuleTable {
+        self.table.clone()
+    }
+
+    pub(crate) fn l7_table(&self) -> L7Table {
+        self.l7.clone()
+    }
+}

@@ -1,0 +1,164 @@
+//! One direction of one policy map.
+
+use super::MapEntry;
+use super::peers::PeerTable;
+use super::table::{PROTOS, ProtoSlot, Range, Tables, TablesBuilder};
+use crate::direction::Direction;
+use crate::identity::Identity;
+use crate::provenance::RuleId;
+use crate::verdict::{Denial, DenyReason, Permit, Verdict};
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// What a class of peers gets, per protocol: `(first port, verdict)`, ascending, the first at port 0.
+pub(crate) type ClassPorts = [Vec<(u16, Verdict)>; PROTOS];
+
+/// One direction: who is told apart, and what each class gets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Half {
+    peers: PeerTable,
+    body: Arc<HalfBody>,
+}
+
+/// The part of a half that does not change when a peer joins a class that exists.
+#[derive(Debug, Default)]
+pub(crate) struct HalfBody {
+    enforced: bool,
+    audited: bool,
+    /// Table numbers per class; class 0 is that of every peer that is not in the peer table.
+    classes: Vec<[u32; PROTOS]>,
+    tables: Tables,
+    answers: Vec<Verdict>,
+}
+
+impl HalfBody {
+    /// Builds the tables of classes 0, 1, ….
+    pub(crate) fn new<'a>(
+        enforced: bool,
+        audited: bool,
+        classes: impl IntoIterator<Item = &'a ClassPorts>,
+    ) -> Self {
+        let mut tables = TablesBuilder::default();
+        let mut answers = Vec::new();
+        let mut known: HashMap<Verdict, u32, foldhash::fast::RandomState> = HashMap::default();
+        let mut ranges = Vec::new();
+        let classes = classes
+            .into_iter()
+            .map(|ports| {
+                let mut numbers = [0; PROTOS];
+                for (number, list) in numbers.iter_mut().zip(ports) {
+                    ranges.clear();
+                    for &(start, verdict) in list {
+                        let answer = *known.entry(verdict).or_insert_with(|| {
+                            answers.push(verdict);
+                            answers.len() as u32 - 1
+                        });
+                        if ranges.last().is_none_or(|last: &Range| last.answer != answer) {
+                            ranges.push(Range { start, answer });
+                        }
+                    }
+                    *number = tables.add(&ranges);
+                }
+                numbers
+            })
+            .collect();
+        answers.shrink_to_fit();
+        Self { enforced, audited, classes, tables: tables.finish(), answers }
+    }
+}
+
+impl Half {
+    pub(crate) fn new(peers: PeerTable, body: Arc<HalfBody>) -> Self {
+        Self { peers, body }
+    }
+
+    /// The same half with its peers changed.
+    pub(crate) fn with_peers(&self, change: impl FnOnce(&mut PeerTable)) -> Self {
+        let mut peers = self.peers.clone();
+        change(&mut peers);
+        Self { peers, body: Arc::clone(&self.body) }
+    }
+
+    #[inline]
+    pub(crate) fn lookup(&self, peer: Identity, proto: u8, port: u16) -> Verdict {
+        let body = &*self.body;
+        let class = self.peers.class(peer);
+        let found = body
+            .classes
+            .get(class as usize)
+            .and_then(|tables| body.tables.lookup(tables[ProtoSlot::of(proto).0], port))
+            .and_then(|answer| body.answers.get(answer as usize));
+        match found {
+            Some(verdict) => *verdict,
+            None => self.without_tables(),
+        }
+    }
+
+    /// A half without tables enforces nothing; one that is enforced never lacks them, and if it did it must deny.
+    #[cold]
+    fn without_tables(&self) -> Verdict {
+        if self.body.enforced {
+            return Verdict::Deny(Denial { reason: DenyReason::NoRule, rule: RuleId::NONE });
+        }
+        Verdict::Allow(Permit::new(RuleId::NONE, None, false))
+    }
+
+    pub(crate) fn is_enforced(&self) -> bool {
+        self.body.enforced
+    }
+
+    pub(crate) fn is_audited(&self) -> bool {
+        self.body.audited
+    }
+
+    pub(crate) fn entries(&self, direction: Direction) -> Vec<MapEntry> {
+        let mut lines = Vec::new();
+        let peers = self.peers.sorted();
+        let all =
+            std::iter::once((None, 0)).chain(peers.into_iter().map(|(peer, class)| (Some(peer), class)));
+        for (peer, class) in all {
+            match self.body.classes.get(class as usize) {
+                Some(tables) => self.class_entries(direction, peer, tables, &mut lines),
+                None => lines.push(MapEntry {
+                    direction,
+                    peer,
+                    proto: None,
+                    ports: (0, u16::MAX),
+                    verdict: self.without_tables(),
+                }),
+            }
+        }
+        lines
+    }
+
+    fn class_entries(
+        &self,
+        direction: Direction,
+        peer: Option<Identity>,
+        tables: &[u32; PROTOS],
+        lines: &mut Vec<MapEntry>,
+    ) {
+        let other = tables[ProtoSlot::OTHER.0];
+        for slot in (0..PROTOS).rev().map(ProtoSlot) {
+            let table = tables[slot.0];
+            if slot != ProtoSlot::OTHER && table == other {
+                continue;
+            }
+            let ranges = self.body.tables.ranges(table);
+            for (i, range) in ranges.iter().enumerate() {
+                let last = ranges.get(i + 1).map_or(u16::MAX, |next| next.start - 1);
+                if let Some(&verdict) = self.body.answers.get(range.answer as usize) {
+                    let ports = (range.start, last);
+                    lines.push(MapEntry { direction, peer, proto: slot.proto(), ports, verdict });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn heap_size(&self) -> usize {
+        self.peers.heap_size()
+            + self.body.tables.heap_size()
+            + self.body.classes.capacity() * size_of::<[u32; PROTOS]>()
+            + self.body.answers.capacity() * size_of::<Verdict>()
+    }
+}
