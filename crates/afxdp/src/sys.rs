@@ -1,0 +1,195 @@
+//! The system calls that xsk-rs does not make, or whose answer it hides, as `io::Result`.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+/// `XDP_OPTIONS` and its flag, `XDP_MAX_TX_SKB_BUDGET` (6.17) of if_xdp.h.
+const XDP_OPTIONS: c_int = 8;
+const XDP_OPTIONS_ZEROCOPY: u32 = 1;
+const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
+
+/// What one transmit system call came to.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Kick {
+    /// Everything that was allowed in one call was taken.
+    Done,
+    /// Try again later: budget, completion ring, socket buffer or the device's queue is full.
+    Again,
+    /// The frame at the front was dropped (and will be completed); the others are still queued.
+    Dropped,
+    /// The interface is down; frames stay queued.
+    Down,
+    /// The socket is no longer bound: the interface is gone.
+    Gone,
+}
+
+/// Tells the kernel to transmit what is in the TX ring.
+pub(crate) fn kick(fd: RawFd) -> Kick {
+    // SAFETY: no buffer is passed; the kernel reads only the ring of this socket.
+    let sent = unsafe { libc::sendto(fd, std::ptr::null(), 0, libc::MSG_DONTWAIT, std::ptr::null(), 0) };
+    if sent >= 0 {
+        return Kick::Done;
+    }
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::EBUSY) => Kick::Dropped,
+        Some(libc::ENETDOWN) => Kick::Down,
+        Some(libc::ENXIO | libc::EBADF | libc::ENODEV) => Kick::Gone,
+        // EAGAIN, ENOBUFS, EINTR and anything unknown: the descriptors are still in the ring.
+        _ => Kick::Again,
+    }
+}
+
+/// Tells a driver that asked for it (need-wakeup on the fill ring) that there are buffers to receive into.
+pub(crate) fn wake_rx(fd: RawFd) {
+    // SAFETY: no buffer is passed.
+    unsafe {
+        libc::recvfrom(
+            fd,
+            std::ptr::null_mut(),
+            0,
+            libc::MSG_DONTWAIT,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    };
+}
+
+/// The socket's pending error, which reading clears.
+pub(crate) fn take_error(fd: RawFd) -> Option<c_int> {
+    let code: c_int = get(fd, libc::SOL_SOCKET, libc::SO_ERROR).unwrap_or(0);
+    (code != 0).then_some(code)
+}
+
+/// Whether the socket was bound in zero-copy mode.
+pub(crate) fn is_zero_copy(fd: RawFd) -> bool {
+    get::<u32>(fd, libc::SOL_XDP, XDP_OPTIONS).is_ok_and(|flags| flags & XDP_OPTIONS_ZEROCOPY != 0)
+}
+
+/// Lets one transmit call take the whole ring, where the kernel has that option.
+pub(crate) fn raise_tx_budget(fd: RawFd, frames: u32) {
+    let _ = set(fd, libc::SOL_XDP, XDP_MAX_TX_SKB_BUDGET, &frames);
+}
+
+/// Allows `bytes` of skbs in flight; beyond the system's limit where we have the right to.
+pub(crate) fn raise_send_buffer(fd: RawFd, bytes: c_int) {
+    if set(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &bytes).is_err() {
+        let _ = set(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, &bytes);
+    }
+}
+
+/// The index of the interface called `name`, in this thread's network namespace.
+pub(crate) fn interface_index(name: &std::ffi::CStr) -> Option<u32> {
+    // SAFETY: the pointer is to a terminated string.
+    Some(unsafe { libc::if_nametoindex(name.as_ptr()) }).filter(|index| *index != 0)
+}
+
+fn set<T>(fd: RawFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+    let len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the pointer and length describe `value`.
+    check(unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), len) }).map(drop)
+}
+
+fn get<T: Default + Copy>(fd: RawFd, level: c_int, name: c_int) -> io::Result<T> {
+    let mut value = T::default();
+    let mut len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the pointer and length describe `value`, a plain integer (the only uses above) that any bytes may fill.
+    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) })?;
+    Ok(value)
+}
+
+fn check(code: c_int) -> io::Result<c_int> {
+    if code < 0 { Err(io::Error::last_os_error()) } else { Ok(code) }
+}
+
+fn own(code: c_int) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor was just made by a successful call and belongs to nobody else.
+    check(code).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// An event counter for waking a sleeper.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    own(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+}
+
+/// Raises the counter; a full counter wakes as well.
+pub(crate) fn raise(event: &OwnedFd) {
+    let one = 1u64;
+    // SAFETY: the pointer and length describe `one`.
+    unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
+/// Lowers the counter to zero.
+pub(crate) fn lower(event: &OwnedFd) {
+    let mut count = 0u64;
+    // SAFETY: the pointer and length describe `count`.
+    unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), 8) };
+}
+
+/// An interest set of descriptors.
+pub(crate) fn epoll() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    own(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })
+}
+
+/// Adds `fd` (readable, level-triggered) under `mark`.
+pub(crate) fn epoll_add(epoll: &OwnedFd, fd: RawFd, mark: u64) -> io::Result<()> {
+    let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: mark };
+    // SAFETY: the pointer is to a live epoll_event.
+    check(unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd, &raw mut event) }).map(drop)
+}
+
+/// Removes `fd`; one that is not there is no matter.
+pub(crate) fn epoll_remove(epoll: &OwnedFd, fd: RawFd) {
+    // SAFETY: the kernel ignores the event pointer for a removal.
+    unsafe { libc::epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd, std::ptr::null_mut()) };
+}
+
+/// Waits for events; an interruption is an empty answer. `None` waits for ever.
+pub(crate) fn epoll_wait<'a>(
+    epoll: &OwnedFd,
+    events: &'a mut [libc::epoll_event],
+    timeout: Option<Duration>,
+) -> io::Result<&'a [libc::epoll_event]> {
+    // Rounded up, so that a short timeout does not become a busy loop.
+    let ms = timeout
+        .map_or(-1, |timeout| c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX));
+    let room = c_int::try_from(events.len()).unwrap_or(c_int::MAX);
+    // SAFETY: the pointer and length describe `events`.
+    match check(unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), room, ms) }) {
+        Ok(count) => Ok(&events[..count as usize]),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(&[]),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a TAP interface with a name of the kernel's choosing; it lives exactly as long as the descriptor, even if
+/// the process is killed.
+pub(crate) fn tap(pattern: &std::ffi::CStr) -> io::Result<(OwnedFd, std::ffi::CString)> {
+    /// `struct ifreq` as `TUNSETIFF` reads and writes it: a name, flags, and the rest of the union.
+    #[repr(C)]
+    struct Request {
+        name: [u8; libc::IFNAMSIZ],
+        flags: libc::c_short,
+        rest: [u8; 22],
+    }
+    // SAFETY: the path is a terminated string.
+    let fd = own(unsafe {
+        libc::open(c"/dev/net/tun".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC | libc::O_NONBLOCK)
+    })?;
+    let mut request = Request {
+        name: [0; libc::IFNAMSIZ],
+        flags: (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short,
+        rest: [0; 22],
+    };
+    for (place, byte) in request.name[..libc::IFNAMSIZ - 1].iter_mut().zip(pattern.to_bytes()) {
+        *place = *byte;
+    }
+    // SAFETY: the kernel reads and writes one struct ifreq, whose size and layout `Request` has.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) })?;
+    let name = std::ffi::CStr::from_bytes_until_nul(&request.name)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "interface name without an end"))?;
+    Ok((fd, name.to_owned()))
+}
