@@ -1,8 +1,14 @@
 //! Internet checksums (RFC 1071, RFC 1624), full, incremental and partial; CRC32c for SCTP.
+//!
+//! Sums are one's complement sums folded to 16 bits, as numbers read in network byte order. "Partial" is what a
+//! local sender on a veth hands over: the L4 field holds the folded pseudo-header sum, *not* complemented, and the
+//! rest was left to hardware that is not there.
 
-use crate::frame::Frame;
+use crate::addr::Addr;
+use crate::frame::{ChecksumRequest, Frame};
 use crate::io::PacketIo;
-use crate::packet::Packet;
+use crate::packet::{L4, Packet, proto};
+use crate::{sctp, tcp, udp};
 
 /// What the L4 checksum field of a frame turned out to be.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -17,11 +23,305 @@ pub enum ChecksumState {
     Invalid,
 }
 
+/// One's complement sum over bytes that come in pieces, of any lengths.
+#[derive(Copy, Clone, Default, Debug)]
+pub struct Sum {
+    total: u64,
+    odd: bool,
+}
+
+impl Sum {
+    /// Starts from an already folded sum, such as that of a pseudo-header.
+    #[must_use]
+    pub const fn starting_with(folded: u16) -> Self {
+        Self { total: folded as u64, odd: false }
+    }
+
+    /// Adds the bytes that follow those added so far.
+    #[inline]
+    pub fn add(&mut self, bytes: &[u8]) {
+        let folded = sum(bytes);
+        // A piece that begins at an odd place has its bytes in each other's columns (RFC 1071 §2 (B)).
+        self.total += u64::from(if self.odd { folded.swap_bytes() } else { folded });
+        self.odd ^= bytes.len() % 2 == 1;
+    }
+
+    /// The sum of everything added.
+    #[must_use]
+    pub const fn folded(self) -> u16 {
+        fold(self.total)
+    }
+}
+
+/// One's complement sum of `bytes`, folded, not complemented; an odd last byte is padded with zero.
+#[must_use]
+#[inline]
+pub fn sum(bytes: &[u8]) -> u16 {
+    // Native 32-bit words in 64-bit lanes: no carry can be lost below 2^32 words, and the compiler makes vector
+    // additions of it. The byte order of the words only swaps the folded result (RFC 1071 §2 (B)).
+    let (blocks, rest) = bytes.as_chunks::<16>();
+    let mut lanes = [0_u64; 4];
+    for block in blocks {
+        for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
+            *lane += u64::from(u32::from_ne_bytes(*word));
+        }
+    }
+    let mut total: u64 = lanes.iter().sum();
+    let (words, tail) = rest.as_chunks::<4>();
+    for word in words {
+        total += u64::from(u32::from_ne_bytes(*word));
+    }
+    let mut last = [0; 4];
+    last[..tail.len()].copy_from_slice(tail);
+    total += u64::from(u32::from_ne_bytes(last));
+    u16::from_be_bytes(fold(total).to_ne_bytes())
+}
+
+/// [`sum`] over an IPv4 header without options.
+#[inline]
+pub(crate) fn sum_20(header: &[u8; 20]) -> u16 {
+    let total: u64 = header.as_chunks::<4>().0.iter().map(|w| u64::from(u32::from_ne_bytes(*w))).sum();
+    // The callers compare with 0xffff, which is the same in either order; swap anyway, so that the value is right.
+    u16::from_be_bytes(fold(total).to_ne_bytes())
+}
+
+/// Adds the carries back in until 16 bits are left.
+#[inline]
+const fn fold(total: u64) -> u16 {
+    let total = (total >> 32) + (total & 0xffff_ffff);
+    let total = (total >> 16) + (total & 0xffff);
+    let total = (total >> 16) + (total & 0xffff);
+    let total = (total >> 16) + (total & 0xffff);
+    total as u16
+}
+
+/// The checksum field after a 16-bit word it covers changed from `old` to `new` (RFC 1624, equation 3).
+#[must_use]
+#[inline]
+pub const fn update_u16(field: u16, old: u16, new: u16) -> u16 {
+    !fold(!field as u64 + !old as u64 + new as u64)
+}
+
+/// The same for a 32-bit value at an even offset.
+#[must_use]
+#[inline]
+pub const fn update_u32(field: u16, old: u32, new: u32) -> u16 {
+    !fold(!field as u64 + !old as u64 + new as u64)
+}
+
+/// The same for an address (a 16-byte IPv6 or 4-byte IPv4 field).
+#[must_use]
+pub const fn update_addr(field: u16, old: Addr, new: Addr) -> u16 {
+    // The mapped prefix of IPv4 addresses is in both and cancels out.
+    !fold(!field as u64 + !sum_addr(old) as u64 + sum_addr(new) as u64)
+}
+
+const fn sum_addr(addr: Addr) -> u16 {
+    let value = match addr.as_v4() {
+        Some(v4) => v4 as u128,
+        None => addr.0,
+    };
+    fold((value as u64 & 0xffff_ffff) + (value as u64 >> 32) + fold((value >> 64) as u64) as u64)
+}
+
+/// Folded sum of the pseudo-header for an L4 of `l4_len` bytes (RFC 9293 §3.1, RFC 8200 §8.1).
+#[must_use]
+#[inline]
+pub fn pseudo_header_sum(packet: &Packet, l4_len: u32) -> u16 {
+    pseudo_header_sum_of(packet.src, packet.dst, packet.proto, l4_len)
+}
+
+/// [`pseudo_header_sum`] from the values themselves.
+#[must_use]
+#[inline]
+pub fn pseudo_header_sum_of(src: Addr, dst: Addr, l4_proto: u8, l4_len: u32) -> u16 {
+    let fixed = u64::from(l4_proto) + u64::from(l4_len);
+    let addresses = match (src.as_v4(), dst.as_v4()) {
+        (Some(src), Some(dst)) => u64::from(src) + u64::from(dst),
+        _ => {
+            let words = |a: Addr| (0..4).map(|i| u64::from((a.0 >> (32 * i)) as u32)).sum::<u64>();
+            words(src) + words(dst)
+        }
+    };
+    fold(addresses + fixed)
+}
+
 /// Classifies the L4 checksum of an unfragmented packet.
 ///
 /// O(1) for a partial checksum, one pass over all buffers otherwise. `may_be_partial` says whether the port hands
 /// over partial checksums (a veth does, an uplink does not).
+///
+/// The checksum of a fragmented datagram lies over bytes that are in other frames. A fragment is therefore
+/// answered [`Valid`](ChecksumState::Valid), and the receiver checks it after reassembly; so is a protocol whose
+/// header we do not read.
+#[inline]
 pub fn classify<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet, may_be_partial: bool) -> ChecksumState {
-    let _ = (io, frame, packet, may_be_partial);
-    ChecksumState::Valid
+    if packet.fragment.is_some() {
+        return ChecksumState::Valid;
+    }
+    let l4_len = packet.end - u32::from(packet.l4);
+    match packet.l4_header {
+        L4::Tcp(_) => {
+            let field = field_at(io.bytes(frame), packet, tcp::CHECKSUM_OFFSET);
+            internet(io, frame, packet, field, pseudo_header_sum(packet, l4_len), may_be_partial)
+        }
+        L4::Udp { .. } => {
+            let field = field_at(io.bytes(frame), packet, udp::CHECKSUM_OFFSET);
+            match (field, packet.src.is_v4()) {
+                (0, true) => ChecksumState::Absent,
+                // RFC 8200 §8.1: a UDP packet over IPv6 must have a checksum.
+                (0, false) => ChecksumState::Invalid,
+                _ => internet(io, frame, packet, field, pseudo_header_sum(packet, l4_len), may_be_partial),
+            }
+        }
+        // ICMP is summed by whoever sends it, also on a veth.
+        L4::Icmp(_) => verified(sum_l4(io, frame, packet, icmp_start(packet, l4_len)) == 0xffff),
+        L4::Sctp(_) => {
+            let head = io.bytes(frame);
+            // The kernel leaves the field zero when the device claims to do the CRC, as veth does.
+            let field = wide_field_at(head, packet, sctp::CHECKSUM_OFFSET);
+            if may_be_partial && field == [0; 4] {
+                return ChecksumState::Partial;
+            }
+            verified(crc_l4(io, frame, packet).to_le_bytes() == field)
+        }
+        L4::Fragment | L4::Other => ChecksumState::Valid,
+    }
 }
+
+/// Writes the final L4 checksum of a frame that [`classify`] called partial.
+///
+/// For packets that came out of [`parse`](crate::parse()) of this very frame; others are left alone.
+pub fn complete<I: PacketIo>(io: &mut I, frame: &mut Frame, packet: &Packet) {
+    let l4 = usize::from(packet.l4);
+    if packet.fragment.is_some() {
+        return;
+    }
+    match packet.l4_header {
+        L4::Tcp(_) | L4::Udp { .. } => {
+            let Some(request) = request(packet) else { return };
+            // The field holds the pseudo-header sum and is summed along.
+            let value = finish(sum_l4(io, frame, packet, 0), packet.proto);
+            let at = l4 + usize::from(request.offset);
+            if let Some(field) = io.bytes_mut(frame).get_mut(at..at + 2) {
+                field.copy_from_slice(&value.to_be_bytes());
+            }
+        }
+        L4::Sctp(_) => {
+            let crc = crc_l4(io, frame, packet);
+            let at = l4 + usize::from(sctp::CHECKSUM_OFFSET);
+            if let Some(field) = io.bytes_mut(frame).get_mut(at..at + 4) {
+                field.copy_from_slice(&crc.to_le_bytes());
+            }
+        }
+        L4::Icmp(_) | L4::Fragment | L4::Other => {}
+    }
+}
+
+/// What to ask the sending backend for, instead of [`complete`].
+///
+/// `None` for anything but TCP and UDP: transmit metadata knows only the Internet checksum, so a partial SCTP frame
+/// needs [`complete`]. The sender sums to the end of the *frame*; ask only if the datagram ends there too.
+#[must_use]
+pub fn request(packet: &Packet) -> Option<ChecksumRequest> {
+    let offset = match packet.l4_header {
+        L4::Tcp(_) => tcp::CHECKSUM_OFFSET,
+        L4::Udp { .. } => udp::CHECKSUM_OFFSET,
+        _ => return None,
+    };
+    packet.fragment.is_none().then_some(ChecksumRequest { start: packet.l4, offset })
+}
+
+/// The checksum field for a folded sum over everything it covers (itself counted as zero or as the partial sum).
+#[must_use]
+pub const fn finish(folded: u16, l4_proto: u8) -> u16 {
+    match !folded {
+        // RFC 768: a computed zero is sent as all ones, because zero means "none".
+        0 if l4_proto == proto::UDP => 0xffff,
+        field => field,
+    }
+}
+
+/// CRC32c of an SCTP packet given in pieces; the field itself has to be presented as zeros.
+#[must_use]
+pub fn crc32c(pieces: &[&[u8]]) -> u32 {
+    pieces.iter().fold(0, |crc, piece| crc32c::crc32c_append(crc, piece))
+}
+
+fn verified(right: bool) -> ChecksumState {
+    if right { ChecksumState::Valid } else { ChecksumState::Invalid }
+}
+
+/// TCP and UDP: partial in O(1), else the whole sum.
+#[inline]
+fn internet<I: PacketIo>(
+    io: &I,
+    frame: &Frame,
+    packet: &Packet,
+    field: u16,
+    pseudo: u16,
+    may_be_partial: bool,
+) -> ChecksumState {
+    if may_be_partial && field == pseudo {
+        return ChecksumState::Partial;
+    }
+    verified(sum_l4(io, frame, packet, pseudo) == 0xffff)
+}
+
+/// ICMPv6 has a pseudo-header (RFC 4443 §2.3), ICMP has none.
+fn icmp_start(packet: &Packet, l4_len: u32) -> u16 {
+    if packet.proto == proto::ICMPV6 { pseudo_header_sum(packet, l4_len) } else { 0 }
+}
+
+fn field_at(head: &[u8], packet: &Packet, offset: u16) -> u16 {
+    let at = usize::from(packet.l4) + usize::from(offset);
+    match head.get(at..).and_then(<[u8]>::first_chunk) {
+        Some(bytes) => u16::from_be_bytes(*bytes),
+        None => 0,
+    }
+}
+
+fn wide_field_at(head: &[u8], packet: &Packet, offset: u16) -> [u8; 4] {
+    let at = usize::from(packet.l4) + usize::from(offset);
+    head.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default()
+}
+
+/// Sum from the L4 header to the end of the datagram; Ethernet padding stays out.
+#[inline]
+fn sum_l4<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet, start: u16) -> u16 {
+    let (l4, end) = (usize::from(packet.l4), packet.end as usize);
+    let mut total = Sum::starting_with(start);
+    match io.bytes(frame).get(l4..end) {
+        Some(whole) => total.add(whole),
+        None => each_within(io, frame, l4, end, &mut |piece| total.add(piece)),
+    }
+    total.folded()
+}
+
+/// CRC32c from the L4 header to the end of the datagram with the field counted as zero.
+fn crc_l4<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet) -> u32 {
+    let l4 = usize::from(packet.l4);
+    let field = l4 + usize::from(sctp::CHECKSUM_OFFSET);
+    let before = io.bytes(frame).get(l4..field).unwrap_or_default();
+    let mut crc = crc32c(&[before, &[0; 4]]);
+    each_within(io, frame, field + 4, packet.end as usize, &mut |piece| {
+        crc = crc32c::crc32c_append(crc, piece);
+    });
+    crc
+}
+
+/// Calls `each` with the bytes `from..to` of the frame, counted over all its buffers.
+fn each_within<I: PacketIo>(io: &I, frame: &Frame, from: usize, to: usize, each: &mut dyn FnMut(&[u8])) {
+    let mut at = 0;
+    io.for_each_buffer(frame, &mut |buffer| {
+        let start = from.saturating_sub(at).min(buffer.len());
+        let stop = to.saturating_sub(at).min(buffer.len());
+        if start < stop {
+            each(&buffer[start..stop]);
+        }
+        at += buffer.len();
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -45,9 +45,5 @@ pub(crate) fn parse(frame: &[u8]) -> Result<Header, ParseError> {
         tpid if VLAN_TPIDS.contains(&tpid) => return Err(ParseError::Vlan),
         _ => return Err(ParseError::UnsupportedL2),
     };
-    Ok(Header {
-        dst: MacAddr([d0, d1, d2, d3, d4, d5]),
-        src: MacAddr([s0, s1, s2, s3, s4, s5]),
-        ether_type,
-    })
+    Ok(Header { dst: MacAddr([d0, d1, d2, d3, d4, d5]), src: MacAddr([s0, s1, s2, s3, s4, s5]), ether_type })
 }

@@ -68,11 +68,7 @@ pub const fn is_error(l4_proto: u8, kind: u8) -> bool {
     } else {
         matches!(
             kind,
-            v4::UNREACHABLE
-                | v4::SOURCE_QUENCH
-                | v4::REDIRECT
-                | v4::TIME_EXCEEDED
-                | v4::PARAMETER_PROBLEM
+            v4::UNREACHABLE | v4::SOURCE_QUENCH | v4::REDIRECT | v4::TIME_EXCEEDED | v4::PARAMETER_PROBLEM
         )
     }
 }

@@ -5,6 +5,11 @@
 
 use crate::frame::{Burst, Frame, PortId};
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod mem;
+pub mod pcap;
+
 /// What can go wrong below the seam. Loss of single frames is not an error: it is counted in [`IoStats`].
 #[derive(Debug, thiserror::Error)]
 pub enum IoError {

@@ -116,7 +116,7 @@ fn fragment_fields(flags: u16, id: u32, header_len: usize, total_len: usize) -> 
 
 /// Rules that both families share. `limit` is the most payload a reassembled datagram may have.
 pub(crate) fn check_fragment(offset: usize, len: usize, more: bool, limit: usize) -> Result<(), ParseError> {
-    if len == 0 || offset + len > limit || (more && len % 8 != 0) {
+    if len == 0 || offset + len > limit || (more && !len.is_multiple_of(8)) {
         return Err(ParseError::InvalidFragment);
     }
     Ok(())

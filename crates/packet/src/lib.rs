@@ -11,13 +11,26 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+pub mod arp;
 pub mod checksum;
+pub mod emit;
+pub mod ether;
 pub mod flow_key;
 pub mod frame;
+pub mod icmp;
 pub mod io;
+pub mod ipv4;
+pub mod ipv6;
+pub mod ndp;
 pub mod packet;
 pub mod parse;
+pub mod sctp;
+pub mod seq;
+pub mod tcp;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
+pub mod udp;
 
 pub use addr::{Addr, MacAddr};
 pub use flow_key::{FlowKey, Leg};
@@ -25,4 +38,5 @@ pub use frame::{BURST_LEN, Burst, ChecksumRequest, Frame, PortId};
 pub use io::{IoError, IoStats, PacketIo};
 pub use packet::{Arp, Fragment, Icmp, L4, Packet, Parsed, Sctp, Tcp, TcpFlags};
 pub use parse::{ParseError, parse};
+pub use seq::Seq;
 pub use time::Instant;

@@ -85,9 +85,7 @@ fn read_options(mut options: &[u8], syn: bool) -> Result<SynOptions, ParseError>
         let len = usize::from(*rest.first().ok_or(ParseError::InvalidL4)?);
         let option = options.get(..len).ok_or(ParseError::InvalidL4)?;
         let known = match (*kind, option) {
-            (OPTION_MSS, &[_, _, a, b]) => {
-                !syn || found.mss.replace(u16::from_be_bytes([a, b])).is_none()
-            }
+            (OPTION_MSS, &[_, _, a, b]) => !syn || found.mss.replace(u16::from_be_bytes([a, b])).is_none(),
             (OPTION_WINDOW_SCALE, &[_, _, shift]) => {
                 !syn || found.window_scale.replace(shift.min(MAX_WINDOW_SCALE)).is_none()
             }

@@ -1,0 +1,226 @@
+//! Captures as ports: frames of a pcap file arrive, frames that are sent are written to one.
+//!
+//! Capture timestamps become the time: one `recv` hands up frames of one timestamp only, and [`PcapIo::now`] tells it.
+//! A damaged or hostile file ends in [`IoError::Capture`].
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use pcap_file::{DataLink, TsResolution};
+
+use super::mem::{MemConfig, MemIo, Sent};
+use super::{IoError, IoStats, PacketIo};
+use crate::frame::{Burst, Frame, PortId};
+use crate::time::Instant;
+
+/// Longest record accepted, in bytes: the largest snapshot length that capture tools use.
+pub const MAX_FRAME_LEN: usize = 256 * 1024;
+
+/// Nanoseconds per microsecond.
+const MICROS: u32 = 1_000;
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+/// Where sent frames go.
+pub enum Output<W: Write> {
+    /// Nowhere.
+    None,
+    /// All ports into one file.
+    One(W),
+    /// The port's number picks the file; ports without one write nothing.
+    PerPort(Vec<W>),
+}
+
+/// A frame that was read before its time.
+struct Ahead {
+    time: Instant,
+    port: PortId,
+    bytes: Vec<u8>,
+}
+
+/// A [`PacketIo`] over capture files.
+pub struct PcapIo<R: Read, W: Write> {
+    reader: PcapReader<R>,
+    resolution: TsResolution,
+    writers: Vec<PcapWriter<W>>,
+    one_file: bool,
+    /// Which port a frame arrives on.
+    place: Box<dyn FnMut(&[u8]) -> PortId>,
+    ahead: Option<Ahead>,
+    now: Instant,
+    mem: MemIo,
+    ports: u16,
+    finished: bool,
+}
+
+impl<R: Read, W: Write> PcapIo<R, W> {
+    /// Reads from `capture`; `place` picks the port of each frame, by its addresses or always the same. A frame
+    /// placed on a port that does not exist is counted as lost.
+    ///
+    /// # Errors
+    /// [`IoError::Capture`] if `capture` does not begin with a pcap header for Ethernet, or an output cannot be
+    /// written.
+    pub fn new(
+        capture: R,
+        ports: u16,
+        place: impl FnMut(&[u8]) -> PortId + 'static,
+        output: Output<W>,
+    ) -> Result<Self, IoError> {
+        let reader = PcapReader::new(capture).map_err(damaged)?;
+        let header = reader.header();
+        if header.datalink != DataLink::ETHERNET {
+            return Err(IoError::Capture(format!("link type {:?} is not Ethernet", header.datalink)));
+        }
+        let one_file = matches!(output, Output::One(_));
+        let files = match output {
+            Output::None => Vec::new(),
+            Output::One(file) => vec![file],
+            Output::PerPort(files) => files,
+        };
+        let writers = files.into_iter().map(new_writer).collect::<Result<_, _>>()?;
+        let mem = MemIo::new(MemConfig { ports, sent: Sent::Keep, ..MemConfig::default() });
+        Ok(Self {
+            reader,
+            resolution: header.ts_resolution,
+            writers,
+            one_file,
+            place: Box::new(place),
+            ahead: None,
+            now: Instant::ZERO,
+            mem,
+            ports,
+            finished: false,
+        })
+    }
+
+    /// Capture time of the frames that the last `recv` handed up, in nanoseconds since 1970; never goes back.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Whether the last `recv` found the end of the capture.
+    #[must_use]
+    pub fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Ends the outputs and gives them back, in the order in which they were given.
+    pub fn into_outputs(self) -> Vec<W> {
+        self.writers.into_iter().map(PcapWriter::into_writer).collect()
+    }
+
+    /// The next record of the file, or `None` at its end.
+    fn read(&mut self) -> Result<Option<Ahead>, IoError> {
+        let Some(record) = self.reader.next_raw_packet() else { return Ok(None) };
+        let record = record.map_err(damaged)?;
+        if record.data.len() > MAX_FRAME_LEN {
+            return Err(IoError::Capture(format!("record of {} bytes", record.data.len())));
+        }
+        let nanos = match self.resolution {
+            TsResolution::NanoSecond => Some(record.ts_frac),
+            TsResolution::MicroSecond => record.ts_frac.checked_mul(MICROS),
+        };
+        let nanos = nanos
+            .filter(|n| u64::from(*n) < NANOS_PER_SEC)
+            .ok_or_else(|| IoError::Capture("a timestamp's fraction exceeds one second".into()))?;
+        let time = Instant::from_nanos(u64::from(record.ts_sec) * NANOS_PER_SEC + u64::from(nanos));
+        let bytes = record.data.into_owned();
+        let port = (self.place)(&bytes);
+        // Records may be slightly out of order; time may not.
+        Ok(Some(Ahead { time: time.max(self.now), port, bytes }))
+    }
+
+    fn write_sent(&mut self) -> Result<(), IoError> {
+        let time = Duration::from_nanos(self.now.as_nanos());
+        for port in 0..self.ports {
+            let mut writer = self.writers.get_mut(if self.one_file { 0 } else { usize::from(port) });
+            let mut failed = None;
+            self.mem.take_sent_with(PortId(port), |pieces| {
+                let Some(writer) = writer.as_deref_mut() else { return };
+                let bytes = pieces.concat();
+                let packet = PcapPacket::new_owned(time, bytes.len() as u32, bytes);
+                if let Err(e) = writer.write_packet(&packet) {
+                    failed = Some(damaged(e));
+                }
+            });
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn new_writer<W: Write>(file: W) -> Result<PcapWriter<W>, IoError> {
+    let header = PcapHeader {
+        snaplen: MAX_FRAME_LEN as u32,
+        datalink: DataLink::ETHERNET,
+        ts_resolution: TsResolution::NanoSecond,
+        ..PcapHeader::default()
+    };
+    PcapWriter::with_header(file, header).map_err(damaged)
+}
+
+fn damaged(error: pcap_file::PcapError) -> IoError {
+    IoError::Capture(error.to_string())
+}
+
+impl<R: Read, W: Write> PacketIo for PcapIo<R, W> {
+    fn recv(&mut self, burst: &mut Burst) -> Result<(), IoError> {
+        let mut injected = 0;
+        while injected < burst.room() {
+            let next = match self.ahead.take() {
+                Some(frame) => Some(frame),
+                None => self.read()?,
+            };
+            self.finished = next.is_none();
+            let Some(frame) = next else { break };
+            if injected > 0 && frame.time != self.now {
+                self.ahead = Some(frame);
+                break;
+            }
+            self.now = frame.time;
+            self.mem.inject(frame.port, &frame.bytes);
+            injected += 1;
+        }
+        self.mem.recv(burst)
+    }
+
+    fn bytes(&self, frame: &Frame) -> &[u8] {
+        self.mem.bytes(frame)
+    }
+
+    fn bytes_mut(&mut self, frame: &mut Frame) -> &mut [u8] {
+        self.mem.bytes_mut(frame)
+    }
+
+    fn for_each_buffer(&self, frame: &Frame, each: &mut dyn FnMut(&[u8])) {
+        self.mem.for_each_buffer(frame, each);
+    }
+
+    fn alloc(&mut self, port: PortId, len: usize) -> Option<Frame> {
+        self.mem.alloc(port, len)
+    }
+
+    fn send(&mut self, port: PortId, frame: Frame) -> Result<(), Frame> {
+        self.mem.send(port, frame)
+    }
+
+    fn release(&mut self, frame: Frame) {
+        self.mem.release(frame);
+    }
+
+    fn flush(&mut self) -> Result<(), IoError> {
+        self.mem.flush()?;
+        self.write_sent()
+    }
+
+    fn outstanding(&self) -> usize {
+        self.mem.outstanding()
+    }
+
+    fn stats(&self) -> IoStats {
+        self.mem.stats()
+    }
+}
