@@ -1,0 +1,300 @@
+//! More than fits: what is refused, what is counted, and that everything recovers.
+
+mod bed;
+
+use std::time::{Duration, Instant};
+
+use afxdp::Sizes;
+use bed::{Node, SMALL, enter, frame, ip};
+use packet::{Burst, ChecksumRequest, Frame, PacketIo, PortId};
+
+/// P-R1: frames held by the caller starve neither other ports nor, once released, their own.
+#[test]
+fn held_frames_do_not_starve_other_ports() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (hog, other) = (node.pod(0), node.pod(1));
+    let mut held: Vec<Frame> = Vec::new();
+    let until = Instant::now() + Duration::from_secs(2);
+    while node.io.free_chunks() > 64 && Instant::now() < until {
+        for _ in 0..32 {
+            hog.send(&frame(100, 1));
+        }
+        held.extend(node.receive(1));
+    }
+    assert!(node.io.free_chunks() <= 64, "the pool is exhausted");
+    for mark in 0..20 {
+        other.send(&frame(100, mark));
+    }
+    let mut of_other = 0;
+    for frame in node.receive(20 + 128) {
+        of_other += usize::from(frame.port() == PortId(1));
+        held.push(frame);
+    }
+    assert_eq!(of_other, 20, "the other port's fill quota was its own");
+    for _ in 0..300 {
+        hog.send(&frame(100, 2));
+    }
+    held.extend(node.receive(1_000));
+    assert!(node.io.stats().rx_lost > 0, "the flood was dropped by the kernel and counted");
+    assert!(node.io.port_stats(PortId(0)).is_some_and(|stats| stats.rx_dropped > 0));
+    held.into_iter().for_each(|frame| node.io.release(frame));
+    node.settle();
+    hog.send(&frame(100, 3));
+    let frames = node.receive(1);
+    assert_eq!(frames.len(), 1, "and the hog receives again");
+    frames.into_iter().for_each(|frame| node.io.release(frame));
+    assert_eq!(node.io.outstanding(), 0);
+}
+
+/// P-T6: one port cannot hold more chunks in transmission than its cap, and refuses instead of losing.
+#[test]
+fn a_port_that_is_not_flushed_refuses_at_its_cap() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (_a, b) = (node.pod(0), node.pod(1));
+    let mut accepted = 0;
+    loop {
+        let out = node.io.alloc(PortId(1), 60).expect("the cap is reached before the pool ends");
+        match node.io.send(PortId(1), out) {
+            Ok(()) => accepted += 1,
+            Err(out) => {
+                node.io.release(out);
+                break;
+            }
+        }
+    }
+    assert_eq!(accepted, SMALL.ring as usize);
+    assert_eq!(node.io.port_stats(PortId(1)).map(|stats| stats.in_flight), Some(SMALL.ring));
+    let other = node.io.alloc(PortId(0), 60).expect("memory is left");
+    node.io.send(PortId(0), other).expect("another port still takes frames");
+    node.io.flush().expect("flush");
+    assert_eq!(b.wait(accepted).len(), accepted);
+    assert_eq!(node.io.stats().tx_refused, 1);
+}
+
+/// P-T5: a frame that the device drops is counted as lost, the ones behind it leave, and nothing is sent twice.
+#[test]
+fn frames_larger_than_the_receiver_takes_are_counted_as_lost() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (_a, b) = (node.pod(0), node.pod(1));
+    let before = node.settle();
+    for mark in 0..30 {
+        let len = if mark % 3 == 0 { 3_000 } else { 300 };
+        let mut out = node.io.alloc(PortId(1), len).expect("memory");
+        node.io.bytes_mut(&mut out).copy_from_slice(&frame(len, mark));
+        node.io.send(PortId(1), out).expect("room");
+    }
+    node.io.flush().expect("flush");
+    let arrived = b.wait(20);
+    let expected: Vec<_> = (0..30).filter(|mark| mark % 3 != 0).map(|mark| frame(300, mark)).collect();
+    assert_eq!(arrived, expected);
+    assert_eq!(node.io.stats().tx_lost, 10);
+    assert_eq!(node.settle(), before, "dropped frames are completed all the same");
+}
+
+/// P-T8: a pod that is not up.
+#[test]
+fn a_pod_without_carrier_costs_its_frames_and_nothing_else() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (a, _b) = (node.pod(0), node.pod(1));
+    let before = node.settle();
+    ip("link set p1 down");
+    for mark in 0..200 {
+        a.send(&frame(100, mark));
+        let frames = node.receive(1);
+        assert_eq!(frames.len(), 1, "the sending pod is not disturbed");
+        for frame in frames {
+            if let Err(frame) = node.io.send(PortId(1), frame) {
+                node.io.release(frame);
+            }
+        }
+        node.io.flush().expect("flush");
+    }
+    ip("link set p1 up");
+    let until = Instant::now() + Duration::from_secs(2);
+    while node.io.free_chunks() < before && Instant::now() < until {
+        node.io.wait(Some(Duration::from_millis(5))).expect("wait");
+        node.io.flush().expect("flush");
+    }
+    assert_eq!(node.settle(), before);
+}
+
+/// Fairness: a flood on one port leaves room in every burst for the others.
+#[test]
+fn a_flooding_port_does_not_fill_the_bursts() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (flood, quiet) = (node.pod(0), node.pod(1));
+    for _ in 0..120 {
+        flood.send(&frame(100, 1));
+    }
+    for _ in 0..10 {
+        quiet.send(&frame(100, 2));
+    }
+    let mut burst = Burst::new();
+    node.io.recv(&mut burst).expect("recv");
+    assert_eq!(burst.len(), packet::BURST_LEN);
+    assert_eq!(burst.iter().filter(|frame| frame.port() == PortId(1)).count(), 10);
+    burst.drain().for_each(|frame| node.io.release(frame));
+}
+
+#[test]
+fn a_million_frames_leave_no_chunk_behind() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(Sizes::for_ports(2));
+    let (a, b) = (node.pod(0), node.pod(1));
+    drop(b);
+    let before = node.settle();
+    let mut sent = 0u64;
+    while sent < 1_000_000 {
+        for _ in 0..64 {
+            let Some(out) = node.io.alloc(PortId(1), 64) else { break };
+            match node.io.send(PortId(1), out) {
+                Ok(()) => sent += 1,
+                Err(out) => node.io.release(out),
+            }
+        }
+        node.io.flush().expect("flush");
+    }
+    let bytes = frame(64, 0);
+    for _ in 0..50_000 {
+        a.send(&bytes);
+        if node.io.stats().rx_frames % 64 == 0 || sent % 64 == 0 {
+            let mut burst = Burst::new();
+            node.io.recv(&mut burst).expect("recv");
+            for frame in burst.drain() {
+                if let Err(frame) = node.io.send(PortId(1), frame) {
+                    node.io.release(frame);
+                }
+            }
+            node.io.flush().expect("flush");
+        }
+    }
+    assert_eq!(node.settle(), before);
+    assert_eq!(node.io.outstanding(), 0);
+    let stats = node.io.stats();
+    assert_eq!(stats.rx_frames + stats.rx_lost, 50_000);
+    assert_eq!(node.io.port_stats(PortId(1)).map(|stats| (stats.tx_invalid, stats.in_flight)), Some((0, 0)));
+}
+
+/// P-M1 and P-R4: packets of many buffers, more of them than one peek at the ring returns.
+#[test]
+fn jumbo_frames_cross_whole_and_in_order() {
+    if !enter() {
+        return;
+    }
+    for mtu in [9_000u32, 65_000] {
+        assert!(enter());
+        let mut node = Node::with_mtu(SMALL, mtu);
+        let (a, b) = (node.pod(0), node.pod(1));
+        let before = node.settle();
+        let len = mtu as usize + 14;
+        // 17 buffers each at 65,000: seven fit in a ring of 128, and peeks of 32 end in the middle of packets.
+        for round in 0..20u8 {
+            for mark in 0..5 {
+                a.send(&frame(len - usize::from(mark), round * 5 + mark));
+            }
+            let frames = node.receive(5);
+            assert_eq!(frames.len(), 5, "MTU {mtu}, round {round}");
+            node.send_all(1, frames);
+            let expected: Vec<_> =
+                (0..5).map(|mark| frame(len - usize::from(mark), round * 5 + mark)).collect();
+            assert!(b.wait(5) == expected, "MTU {mtu}, round {round}: bytes differ");
+        }
+        assert_eq!(node.settle(), before, "no chunk leaked");
+        assert_eq!(node.io.stats().tx_lost, 0);
+    }
+}
+
+/// A flood of jumbo frames overflows the rings; what arrives is whole.
+#[test]
+fn jumbo_frames_that_overflow_the_ring_are_lost_whole() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::with_mtu(SMALL, 65_000);
+    let (a, _b) = (node.pod(0), node.pod(1));
+    for mark in 0..40 {
+        a.send(&frame(65_000, mark));
+    }
+    let frames = node.receive(40);
+    assert!(!frames.is_empty() && frames.len() < 40, "{} arrived", frames.len());
+    for held in frames {
+        let mut whole = Vec::new();
+        node.io.for_each_buffer(&held, &mut |buffer| whole.extend_from_slice(buffer));
+        let mark = whole[100] ^ frame(200, 0)[100];
+        assert!(whole == frame(65_000, mark), "a packet made of two");
+        node.io.release(held);
+    }
+    a.send(&frame(65_000, 77));
+    let frames = node.receive(1);
+    assert_eq!(frames.len(), 1, "and it goes on");
+    frames.into_iter().for_each(|frame| node.io.release(frame));
+}
+
+#[test]
+fn requested_checksums_are_completed_also_over_several_buffers() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::with_mtu(SMALL, 9_000);
+    let (a, b) = (node.pod(0), node.pod(1));
+    for len in [60, 61, 1_500, 4_001, 9_000] {
+        let mut sent = frame(len, 5);
+        // As a local sender leaves it: the field holds the (here arbitrary) pseudo-header sum.
+        sent[50..52].copy_from_slice(&[0x12, 0x34]);
+        a.send(&sent);
+        let mut frames = node.receive(1);
+        frames[0].request_checksum(ChecksumRequest { start: 34, offset: 16 });
+        node.send_all(1, frames);
+        let arrived = b.wait(1).remove(0);
+        let mut expected = sent.clone();
+        let sum = !packet::checksum::sum(&sent[34..]);
+        expected[50..52].copy_from_slice(&sum.to_be_bytes());
+        assert!(arrived == expected, "length {len}");
+    }
+    let mut outside = node.io.alloc(PortId(1), 60).expect("memory");
+    outside.request_checksum(ChecksumRequest { start: 50, offset: 16 });
+    let outside = node.io.send(PortId(1), outside).expect_err("the field lies beyond the frame");
+    node.io.release(outside);
+}
+
+#[test]
+fn a_sleeper_wakes_for_frames_and_for_its_waker() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (a, _b) = (node.pod(0), node.pod(1));
+    let long = Some(Duration::from_secs(5));
+    let start = Instant::now();
+    assert!(!node.io.wait(Some(Duration::from_millis(20))).expect("wait"), "nothing happens");
+    assert!(start.elapsed() >= Duration::from_millis(20));
+    a.send(&frame(60, 1));
+    assert!(node.io.wait(long).expect("wait"), "a frame wakes");
+    node.receive(1).into_iter().for_each(|frame| node.io.release(frame));
+    let waker = node.io.waker();
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        waker.wake();
+    });
+    assert!(node.io.wait(long).expect("wait"), "so does the waker");
+    thread.join().expect("joined");
+    assert!(!node.io.wait(Some(Duration::from_millis(1))).expect("wait"), "once");
+    assert!(start.elapsed() < Duration::from_secs(4));
+}
