@@ -35,7 +35,7 @@ impl Anchor {
 
     fn veth() -> io::Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("slu{:x}m{number:x}", std::process::id());
+        let name = veth_name(std::process::id(), number);
         let peer = format!("{name}p");
         ip(&["link", "add", &name, "type", "veth", "peer", "name", &peer])?;
         Ok(Self { name: CString::new(name).map_err(io::Error::other)?, _tap: None })
@@ -56,6 +56,11 @@ impl Drop for Anchor {
     }
 }
 
+/// A name that no other process uses; with the peer's suffix it still fits an interface.
+fn veth_name(pid: u32, number: u32) -> String {
+    format!("slu{pid:x}m{:x}", number & 0xff)
+}
+
 fn ip(args: &[&str]) -> io::Result<()> {
     let output = Command::new("ip").args(args).output()?;
     if output.status.success() {
@@ -72,9 +77,25 @@ fn ip(args: &[&str]) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// The largest process number of 64-bit Linux.
+    const PID_MAX: u32 = 1 << 22;
+
     #[test]
     fn names_fit_an_interface() {
-        let longest = format!("slu{:x}m{:x}p", u32::from(u16::MAX) << 6, 0xff);
+        let longest = veth_name(PID_MAX, u32::MAX) + "p";
         assert!(longest.len() < libc::IFNAMSIZ, "{longest}");
+    }
+
+    #[test]
+    fn without_tap_a_veth_pair_serves_and_goes_away() {
+        if let Err(errno) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET) {
+            println!("SKIPPED: no network namespace: {errno}");
+            return;
+        }
+        let anchor = Anchor::veth().expect("iproute2 is installed");
+        let name = anchor.name().to_owned();
+        assert!(sys::interface_index(&name).is_some());
+        drop(anchor);
+        assert!(sys::interface_index(&name).is_none());
     }
 }

@@ -36,7 +36,7 @@ pub(crate) struct Port {
     pub(crate) copies_tx: bool,
     ring: u32,
     /// Chunks that the kernel holds for receiving (FILL ring, RX ring).
-    filled: u32,
+    pub(crate) filled: u32,
     /// Chunks accepted for transmission and not completed.
     pub(crate) in_flight: u32,
     /// Accepted, not yet in the TX ring.

@@ -60,6 +60,8 @@ pub struct PortStats {
     pub tx_invalid: u64,
     /// Chunks accepted for transmission and not completed.
     pub in_flight: u32,
+    /// Chunks given to the kernel for receiving and not seen again.
+    pub receiving: u32,
 }
 
 impl XskIo {
@@ -213,6 +215,7 @@ impl XskIo {
         for port in self.sockets().filter(|port| port.id == id) {
             let sum: &mut PortStats = sum.get_or_insert_default();
             sum.in_flight += port.in_flight;
+            sum.receiving += port.filled;
             if let Ok(stats) = port.rx.fd().xdp_statistics() {
                 sum.rx_dropped += stats.rx_dropped();
                 sum.rx_ring_full += stats.rx_ring_full();
@@ -229,7 +232,8 @@ impl XskIo {
         self.sockets().find(|port| port.id == id).map(|port| port.mode)
     }
 
-    /// Chunks in the pool.
+    /// Chunks in the pool. With those of every port ([`PortStats::receiving`], [`PortStats::in_flight`]), those of
+    /// frames in the caller's hands, and [`lost_chunks`](Self::lost_chunks), they are all chunks there are.
     #[must_use]
     pub fn free_chunks(&self) -> usize {
         self.pool.free()
@@ -239,6 +243,12 @@ impl XskIo {
     #[must_use]
     pub fn lost_chunks(&self) -> usize {
         self.lost_chunks
+    }
+
+    /// The sizes the memory was made with.
+    #[must_use]
+    pub fn sizes(&self) -> Sizes {
+        self.sizes
     }
 
     fn sockets(&self) -> impl Iterator<Item = &Port> {

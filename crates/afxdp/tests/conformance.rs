@@ -1,5 +1,6 @@
 //! The suite that every backend passes, over two veth pairs.
 
+#[allow(dead_code, reason = "every test binary uses its part of the bed")]
 mod bed;
 
 use std::time::Duration;

@@ -138,22 +138,30 @@ impl Node {
         }
     }
 
-    /// Waits until all chunks but those given to the kernel for receiving are free again.
-    pub(crate) fn settle(&mut self) -> usize {
+    /// Waits until nothing is in transmission, releasing what still arrives, and asserts that every chunk is either
+    /// free or given to the kernel for receiving.
+    pub(crate) fn settle(&mut self) {
         let until = Instant::now() + Duration::from_secs(2);
-        let mut before = usize::MAX;
-        while Instant::now() < until {
+        loop {
             self.io.flush().expect("flush");
             let mut burst = Burst::new();
             self.io.recv(&mut burst).expect("recv");
             burst.drain().for_each(|frame| self.io.release(frame));
-            std::thread::sleep(Duration::from_millis(2));
-            if self.io.free_chunks() == before {
-                break;
+            let ports: Vec<_> = (0..64).filter_map(|number| self.io.port_stats(PortId(number))).collect();
+            let in_flight: u32 = ports.iter().map(|stats| stats.in_flight).sum();
+            if in_flight == 0 || Instant::now() > until {
+                let receiving: u32 = ports.iter().map(|stats| stats.receiving).sum();
+                assert_eq!(in_flight, 0, "frames that never completed");
+                assert_eq!(
+                    self.io.free_chunks() as u32 + receiving,
+                    self.io.sizes().chunks,
+                    "a chunk leaked"
+                );
+                assert_eq!(self.io.outstanding(), 0);
+                return;
             }
-            before = self.io.free_chunks();
+            std::thread::sleep(Duration::from_millis(1));
         }
-        self.io.free_chunks()
     }
 }
 
