@@ -137,3 +137,6 @@ fn l4_header(bytes: &[u8], len: usize, ip: &Ip, first_fragment: bool) -> Result<
         _ => Ok((L4::Other, 0)),
     }
 }
+
+#[cfg(test)]
+mod tests;
