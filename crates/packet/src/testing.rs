@@ -249,3 +249,69 @@ fn written(write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Vec<u8> {
     out.truncate(len);
     out
 }
+
+/// What holds for any bytes at all: the body of the fuzz target `parse` and of its smoke test.
+///
+/// The first `head_len` bytes of `frame` are taken as the first buffer of it.
+///
+/// # Panics
+/// If `parse` answers an offset outside the frame, or the stages behind it do not cope with the answer.
+pub fn assert_parse_holds(frame: &[u8], head_len: usize) {
+    let head = &frame[..head_len.min(frame.len())];
+    let Ok(Parsed::Ip(packet)) = crate::parse(head, frame.len()) else { return };
+    let (l3, l4, payload) = (usize::from(packet.l3), usize::from(packet.l4), usize::from(packet.payload));
+    let end = packet.end as usize;
+    assert!(l3 < l4 && l4 <= payload && payload <= head.len(), "offsets within the first buffer: {packet:?}");
+    assert!(payload <= end && end <= frame.len(), "the end within the frame: {packet:?}");
+    assert_eq!(packet.src.is_v4(), packet.dst.is_v4(), "one family");
+    assert_eq!(packet.flow_key().is_none(), packet.l4_header == L4::Fragment);
+    match packet.l4_header {
+        L4::Tcp(tcp) => assert_eq!(payload + tcp.payload_len as usize, end),
+        L4::Fragment => assert!(packet.fragment.is_some_and(|f| f.offset > 0)),
+        _ => {}
+    }
+    let _ = crate::ndp::solicitation(head, &packet);
+    // Each answer that we may give to it must itself be a packet.
+    let mut out = [0; 1_500];
+    let mut answers = vec![emit::tcp_reset_for(&mut out, &packet).map(|len| out[..len].to_vec())];
+    if emit::may_answer_with_error(&packet) {
+        let source = if packet.src.is_v4() { "192.0.2.1" } else { "2001:db8::1" }.to_addr();
+        let error = emit::IcmpError::TimeExceeded;
+        let len = emit::icmp_error(&mut out, source, head, &packet, error).expect("room for any error");
+        answers.push(Some(out[..len].to_vec()));
+    }
+    for answer in answers.into_iter().flatten() {
+        // Quotations of packets whose L4 is shorter than eight bytes are refused by our own parser too.
+        let parsed = crate::parse(&answer, answer.len());
+        let quoted_short = end - l4 < 8 || matches!(packet.l4_header, L4::Other);
+        assert!(parsed.is_ok() || quoted_short, "{parsed:?} to {packet:?}");
+    }
+    let mut edited = head.to_vec();
+    if emit::edit::decrement_ttl(&mut edited, &packet) {
+        let again = crate::parse(&edited, frame.len());
+        let expected = crate::Packet { ttl: packet.ttl - 1, ..packet };
+        assert_eq!(again, Ok(Parsed::Ip(expected)), "only the TTL changed");
+    }
+}
+
+/// One well-formed frame of each kind that `parse` knows: seeds for mutation.
+#[must_use]
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = vec![arp_request("10.0.0.1", "10.0.0.2"), neighbour_solicitation("fd00::1", "fd00::2")];
+    for (a, b) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
+        let segment = Segment { flags: TcpFlags(TcpFlags::SYN), ..Segment::default() };
+        let options = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+        seeds.push(tcp_with(&envelope(a, b), &segment, &options, b""));
+        seeds.push(tcp(a, b, 40_000, 80, TcpFlags::ACK, 1, 2, b"GET / HTTP/1.1\r\n\r\n"));
+        let datagram = udp(a, b, 40_000, 53, &[0x5a; 200]);
+        seeds.extend(fragments(&datagram, 104, 7));
+        let unreachable = if a.contains(':') { v6::UNREACHABLE } else { v4::UNREACHABLE };
+        seeds.push(icmp(b, a, unreachable, 1, [0; 4], &datagram[ether::HEADER_LEN..]));
+        seeds.push(datagram);
+        seeds.push(icmp_echo(a, b, false, 9, 1, b"ping"));
+        seeds.push(sctp(a, b, 7, 8, 0, 1, &[0; 16]));
+    }
+    let extensions = [60, 0, 1, 4, 0, 0, 0, 0, 44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 9];
+    seeds.push(ip("fd00::1", "fd00::2", 0, &[&extensions[..], &[0, 1, 0, 2, 0, 9, 0, 0, 1]].concat()));
+    seeds
+}

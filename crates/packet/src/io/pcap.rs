@@ -224,3 +224,6 @@ impl<R: Read, W: Write> PacketIo for PcapIo<R, W> {
         self.mem.stats()
     }
 }
+
+#[cfg(test)]
+mod tests;
