@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# All checks of the tree, in named stages; this is also the whole of CI.
+#
+#   scripts/test.sh                  every stage
+#   scripts/test.sh STAGE...         only these, in the given order
+#   scripts/test.sh --list           their names
+#
+# Stages that need root (network namespaces, XDP) say SKIPPED and why without it. As root nothing may be skipped
+# that the machine can do: the tests then fail instead of skipping.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+STAGES=(setup fmt lint deps ebpf build unit doc e2e fuzz shell)
+
+stage_setup() { scripts/setup.sh build test; }
+
+stage_fmt() { cargo fmt --all --check; }
+
+stage_lint() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
+
+# Which crate may depend on which, and that nothing outside the tree slips in.
+stage_deps() { cargo test --locked -p sluice --test dag; }
+
+stage_ebpf() {
+    scripts/install-ebpf-toolchain.sh
+    scripts/build-ebpf.sh --check
+}
+
+stage_build() { cargo build --locked --workspace --all-targets; }
+
+stage_unit() { cargo test --locked --workspace --lib --bins; }
+
+stage_doc() {
+    cargo test --locked --workspace --doc
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+}
+
+# The integration tests of every crate; the privileged ones build namespaces and serialise themselves by a file lock.
+stage_e2e() {
+    if [ "$(id -u)" = 0 ] && [ -z "${SLUICE_ALLOW_SKIP:-}" ]; then
+        export SLUICE_REQUIRE_PRIVILEGED=1
+    else
+        echo "SKIPPED privileged tests: not root (run this stage with sudo to include them)"
+    fi
+    cargo test --locked --workspace --test '*' --no-fail-fast
+}
+
+# Each target for a short while; the long runs are started by hand (see CONTRIBUTING.md).
+stage_fuzz() {
+    if [ -x scripts/fuzz-smoke.sh ]; then
+        scripts/fuzz-smoke.sh
+    else
+        echo "SKIPPED fuzz: there is no scripts/fuzz-smoke.sh"
+    fi
+}
+
+stage_shell() {
+    local files=()
+    mapfile -t files < <(git ls-files '*.sh' '.ci/run'; grep -lE '^#!.*\b(ba)?sh\b' vagrant/* 2>/dev/null || true)
+    mapfile -t files < <(printf '%s\n' "${files[@]}" | sort -u)
+    if ! command -v shellcheck >/dev/null; then
+        echo "SKIPPED shell: shellcheck is not installed"
+        return 0
+    fi
+    shellcheck --severity=warning "${files[@]}"
+    echo "${#files[@]} scripts are clean"
+}
+
+case "${1:-}" in
+    --list) printf '%s\n' "${STAGES[@]}"; exit 0 ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+esac
+
+wanted=("$@")
+[ ${#wanted[@]} -gt 0 ] || wanted=("${STAGES[@]}")
+for stage in "${wanted[@]}"; do
+    declare -F "stage_$stage" >/dev/null || { echo "unknown stage: $stage (see $0 --list)" >&2; exit 2; }
+done
+
+began=$SECONDS
+for stage in "${wanted[@]}"; do
+    start=$SECONDS
+    printf '\n==> %s\n' "$stage"
+    # A subshell with errexit of its own: `if stage` would switch it off inside.
+    set +e
+    (set -e; "stage_$stage")
+    status=$?
+    set -e
+    if [ "$status" -ne 0 ]; then
+        printf '==> %s FAILED after %d s (exit code %d)\n' "$stage" $((SECONDS - start)) "$status" >&2
+        exit 1
+    fi
+    printf '==> %s ok, %d s\n' "$stage" $((SECONDS - start))
+done
+printf '\nall stages ok: %s (%d s)\n' "${wanted[*]}" $((SECONDS - began))
