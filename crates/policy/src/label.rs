@@ -106,10 +106,7 @@ impl LabelKey {
     /// A key of a given source.
     #[must_use]
     pub fn new(source: Source, key: impl Into<Arc<str>>) -> Self {
-        Self {
-            source,
-            key: key.into(),
-        }
+        Self { source, key: key.into() }
     }
 
     /// Reads `source:key`; without a colon the source is [`Source::Any`].
@@ -143,11 +140,7 @@ impl Label {
     /// A label of its three parts.
     #[must_use]
     pub fn new(source: Source, key: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
-        Self {
-            key: key.into(),
-            source,
-            value: value.into(),
-        }
+        Self { key: key.into(), source, value: value.into() }
     }
 
     /// `k8s:key=value`.
@@ -215,9 +208,7 @@ impl LabelSet {
         let mut labels: Vec<Label> = labels.into_iter().collect();
         labels.sort_unstable();
         labels.dedup();
-        Self {
-            labels: labels.into(),
-        }
+        Self { labels: labels.into() }
     }
 
     /// The labels in order.
@@ -241,15 +232,9 @@ impl LabelSet {
     #[must_use]
     pub fn get(&self, key: &LabelKey) -> Option<&str> {
         if key.source == Source::Cidr {
-            return self
-                .labels
-                .iter()
-                .find(|label| label.answers(key))
-                .map(|label| &*label.value);
+            return self.labels.iter().find(|label| label.answers(key)).map(|label| &*label.value);
         }
-        let first = self
-            .labels
-            .partition_point(|label| *label.key < *key.key);
+        let first = self.labels.partition_point(|label| *label.key < *key.key);
         self.labels[first..]
             .iter()
             .take_while(|label| label.key == key.key)
@@ -342,10 +327,7 @@ mod tests {
 
     #[test]
     fn a_set_does_not_depend_on_order_or_repetition() {
-        assert_eq!(
-            set(&["k8s:b=2", "k8s:a=1", "k8s:b=2"]),
-            set(&["k8s:a=1", "k8s:b=2"])
-        );
+        assert_eq!(set(&["k8s:b=2", "k8s:a=1", "k8s:b=2"]), set(&["k8s:a=1", "k8s:b=2"]));
         assert_eq!(set(&["k8s:b=2", "k8s:a=1"]).to_string(), "k8s:a=1,k8s:b=2");
     }
 }

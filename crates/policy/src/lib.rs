@@ -8,6 +8,8 @@
 
 pub(crate) mod compile;
 pub mod direction;
+pub mod document;
+pub mod engine;
 pub mod identity;
 pub mod inventory;
 pub mod ip_cache;
@@ -15,13 +17,19 @@ pub mod l7;
 pub mod label;
 pub mod map;
 pub mod provenance;
+pub mod re2;
 pub mod rule;
 pub mod selector;
 pub mod snapshot;
+mod suggest;
+mod validate;
 pub mod verdict;
+mod yaml;
 
 pub use direction::Direction;
-pub use identity::Identity;
+pub use engine::directory::{Directory, Workload, WorkloadKind};
+pub use engine::{Engine, EnforcementMode, Options, Quarantine};
+pub use identity::{Identity, IdentityState};
 pub use ip_cache::IpCache;
 pub use l7::{L7Kind, L7RuleSet, L7Table};
 pub use map::{MapBuilder, MapEntry, PolicyMap};

@@ -168,7 +168,8 @@ pub struct Entry {
     pub server_names: Vec<Sni>,
     /// Whether this denies rather than allows.
     pub deny: bool,
-    /// Why what this entry would allow cannot be honoured yet: deny it, with this reason.
+    /// Why this entry cannot be honoured as written. An allow with a reason allows nothing, and the reason is what a
+    /// denial reports when nothing else allows the packet; a deny with a reason denies what the entry says.
     pub unsupported: Option<&'static str>,
     /// Line of the list element, from 1.
     pub line: u32,
@@ -389,7 +390,7 @@ pub enum IcmpFamily {
 pub struct CidrGroup {
     /// Name.
     pub name: Arc<str>,
-    /// Labels of the object, source `cidrgroup`-less as written (`k8s`).
+    /// Labels of the object, with source `cidrgroup`; what a [`GroupRef::Selector`] is matched against.
     pub labels: Vec<Label>,
     /// Its prefixes, host bits cleared.
     pub prefixes: Vec<IpNet>,

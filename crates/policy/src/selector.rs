@@ -40,46 +40,32 @@ impl Requirement {
     /// `key in (values)`.
     #[must_use]
     pub fn is_in<'a>(key: LabelKey, values: impl IntoIterator<Item = &'a str>) -> Self {
-        Self {
-            key,
-            operator: Operator::In(canonical(values)),
-        }
+        Self { key, operator: Operator::In(canonical(values)) }
     }
 
     /// `key notin (values)`.
     #[must_use]
     pub fn not_in<'a>(key: LabelKey, values: impl IntoIterator<Item = &'a str>) -> Self {
-        Self {
-            key,
-            operator: Operator::NotIn(canonical(values)),
-        }
+        Self { key, operator: Operator::NotIn(canonical(values)) }
     }
 
     /// The key is there.
     #[must_use]
     pub fn exists(key: LabelKey) -> Self {
-        Self {
-            key,
-            operator: Operator::Exists,
-        }
+        Self { key, operator: Operator::Exists }
     }
 
     /// The key is missing.
     #[must_use]
     pub fn does_not_exist(key: LabelKey) -> Self {
-        Self {
-            key,
-            operator: Operator::DoesNotExist,
-        }
+        Self { key, operator: Operator::DoesNotExist }
     }
 
     /// Whether these labels meet the requirement.
     #[must_use]
     pub fn matches(&self, labels: &LabelSet) -> bool {
         let value = labels.get(&self.key);
-        let listed = |values: &[Arc<str>], value: &str| {
-            values.binary_search_by(|v| (**v).cmp(value)).is_ok()
-        };
+        let listed = |values: &[Arc<str>], value: &str| values.binary_search_by(|v| (**v).cmp(value)).is_ok();
         match (&self.operator, value) {
             (Operator::In(values), Some(value)) => listed(values, value),
             (Operator::In(_), None) => false,
@@ -116,9 +102,7 @@ impl Selector {
         let mut requirements: Vec<Requirement> = requirements.into_iter().collect();
         requirements.sort_unstable();
         requirements.dedup();
-        Self {
-            requirements: requirements.into(),
-        }
+        Self { requirements: requirements.into() }
     }
 
     /// The selector that everything matches.
@@ -161,9 +145,7 @@ impl Selector {
     /// Whether a requirement names this key.
     #[must_use]
     pub fn mentions(&self, source: &Source, key: &str) -> bool {
-        self.requirements
-            .iter()
-            .any(|r| r.key.source == *source && *r.key.key == *key)
+        self.requirements.iter().any(|r| r.key.source == *source && *r.key.key == *key)
     }
 
     /// Whether a requirement names a key of this source.
@@ -227,10 +209,7 @@ mod tests {
     #[test]
     fn order_and_repetition_do_not_matter() {
         let key = LabelKey::parse;
-        let a = Selector::new([
-            Requirement::is_in(key("b"), ["2", "1"]),
-            Requirement::equals(key("a"), "x"),
-        ]);
+        let a = Selector::new([Requirement::is_in(key("b"), ["2", "1"]), Requirement::equals(key("a"), "x")]);
         let b = Selector::new([
             Requirement::equals(key("a"), "x"),
             Requirement::is_in(key("b"), ["1", "2", "2"]),

@@ -33,9 +33,7 @@ impl NameMatch {
     pub fn is_any(&self) -> bool {
         match self {
             Self::Name(_) => false,
-            Self::Pattern(pattern) => {
-                !pattern.is_empty() && pattern.bytes().all(|byte| byte == b'*')
-            }
+            Self::Pattern(pattern) => !pattern.is_empty() && pattern.bytes().all(|byte| byte == b'*'),
         }
     }
 
@@ -66,10 +64,7 @@ impl fmt::Display for NameMatch {
 }
 
 fn canonical(text: &str) -> Arc<str> {
-    text.strip_suffix('.')
-        .unwrap_or(text)
-        .to_ascii_lowercase()
-        .into()
+    text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase().into()
 }
 
 /// Whether some whole labels, at least one, come before a name that fits `rest`.
