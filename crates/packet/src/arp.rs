@@ -19,6 +19,7 @@ pub(crate) const REPLY: u16 = 2;
 /// Reads the ARP packet behind an Ethernet header.
 ///
 /// The sender's hardware address must be that of the frame: a difference is how caches get poisoned.
+#[inline(never)]
 pub(crate) fn parse(frame: &[u8], eth: &ether::Header) -> Result<Arp, ParseError> {
     let Some(arp) = frame.get(HEADER_LEN..).and_then(<[u8]>::first_chunk::<PACKET_LEN>) else {
         return Err(ParseError::Truncated);

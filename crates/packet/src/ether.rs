@@ -33,7 +33,7 @@ pub(crate) struct Header {
 }
 
 /// Reads the header at the start of a frame.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(frame: &[u8]) -> Result<Header, ParseError> {
     let Some(&[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1]) = frame.first_chunk() else {
         return Err(ParseError::Truncated);

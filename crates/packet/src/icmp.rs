@@ -84,6 +84,7 @@ pub const fn is_echo(l4_proto: u8, kind: u8) -> bool {
 }
 
 /// Reads the header at the start of `bytes`, which end with the datagram or with the first buffer.
+#[inline(never)]
 pub(crate) fn parse(bytes: &[u8], l4_proto: u8) -> Result<Icmp, ParseError> {
     let &[kind, code, _, _, id0, id1, _, _] = bytes.first_chunk().ok_or(ParseError::Truncated)?;
     let echo_id = if is_echo(l4_proto, kind) { u16::from_be_bytes([id0, id1]) } else { 0 };

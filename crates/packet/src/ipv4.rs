@@ -22,7 +22,7 @@ const OPTION_LSRR: u8 = 131;
 const OPTION_SSRR: u8 = 137;
 
 /// Reads the header at `l3`. `frame_len` is the length over all buffers, `head` the first of them.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(head: &[u8], l3: usize, frame_len: usize) -> Result<Ip, ParseError> {
     let Some(h) = head.get(l3..).and_then(<[u8]>::first_chunk::<MIN_HEADER_LEN>) else {
         return Err(ParseError::Truncated);
@@ -87,6 +87,7 @@ fn check_addresses(src: u32, dst: u32) -> Result<(), ParseError> {
 }
 
 /// Walks the options. Source routes would let the sender choose a path around the policy, so they are refused.
+#[cold]
 fn check_options(mut options: &[u8]) -> Result<(), ParseError> {
     while let [kind, rest @ ..] = options {
         match *kind {
@@ -105,6 +106,7 @@ fn check_options(mut options: &[u8]) -> Result<(), ParseError> {
     Ok(())
 }
 
+#[cold]
 fn fragment_fields(flags: u16, id: u32, header_len: usize, total_len: usize) -> Result<Fragment, ParseError> {
     let offset = usize::from(flags & OFFSET_MASK) * 8;
     let more = flags & FLAG_MORE_FRAGMENTS != 0;

@@ -105,6 +105,7 @@ const fn is_extension(next: u8) -> bool {
 
 /// Walks from `at` to the L4 header. `bytes` ends with the datagram or with the first buffer; `end` is where the
 /// datagram ends in the frame.
+#[cold]
 fn walk(bytes: &[u8], mut at: usize, mut next: u8, end: usize) -> Result<Chain, ParseError> {
     let start = at;
     let mut fragment = None;

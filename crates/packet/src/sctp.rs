@@ -12,6 +12,7 @@ pub const CHECKSUM_OFFSET: u16 = 8;
 const CHUNK_HEADER_LEN: usize = 4;
 
 /// Reads the header at the start of `bytes`.
+#[inline(never)]
 pub(crate) fn parse(bytes: &[u8]) -> Result<Sctp, ParseError> {
     let h = bytes.first_chunk::<{ HEADER_LEN + CHUNK_HEADER_LEN }>().ok_or(ParseError::Truncated)?;
     let chunk_len = u16::from_be_bytes([h[14], h[15]]);

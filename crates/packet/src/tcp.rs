@@ -32,7 +32,7 @@ struct SynOptions {
 
 /// Reads the header at the start of `bytes`; `len` counts the bytes of the segment over all buffers. Answers the
 /// header's values and its length.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(bytes: &[u8], len: usize) -> Result<(Tcp, usize), ParseError> {
     let h = bytes.first_chunk::<MIN_HEADER_LEN>().ok_or(ParseError::Truncated)?;
     let header_len = usize::from(h[12] >> 4) * 4;
@@ -71,6 +71,7 @@ fn flags_make_sense(flags: TcpFlags) -> bool {
 
 /// Walks all options. Lengths of those we know must be theirs; an option that fixes a connection's parameters may
 /// appear once, because stacks differ in whether the first or the last counts.
+#[inline(never)]
 fn read_options(mut options: &[u8], syn: bool) -> Result<SynOptions, ParseError> {
     let mut found = SynOptions::default();
     while let [kind, rest @ ..] = options {

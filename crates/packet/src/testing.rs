@@ -8,6 +8,10 @@
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "for tests only, as the module says")]
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use pcap_file::TsResolution;
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 
 use crate::addr::{Addr, MacAddr};
 use crate::checksum;
@@ -314,4 +318,17 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let extensions = [60, 0, 1, 4, 0, 0, 0, 0, 44, 0, 1, 4, 0, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0, 9];
     seeds.push(ip("fd00::1", "fd00::2", 0, &[&extensions[..], &[0, 1, 0, 2, 0, 9, 0, 0, 1]].concat()));
     seeds
+}
+
+/// A pcap file (nanoseconds, Ethernet) with these frames, one microsecond apart from second 1 on.
+#[must_use]
+pub fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+    let header = PcapHeader { ts_resolution: TsResolution::NanoSecond, ..PcapHeader::default() };
+    let mut writer = PcapWriter::with_header(Vec::new(), header).expect("memory can be written");
+    for (n, frame) in frames.iter().enumerate() {
+        let time = Duration::from_secs(1) + Duration::from_micros(n as u64);
+        let record = PcapPacket::new(time, frame.len() as u32, frame);
+        writer.write_packet(&record).expect("a frame within the snapshot length");
+    }
+    writer.into_writer()
 }

@@ -12,7 +12,7 @@ pub const CHECKSUM_OFFSET: u16 = 6;
 ///
 /// The length field must cover exactly the IP payload (for a first fragment, more than it): bytes beyond it would
 /// be seen by one receiver and not by another, and a zero length belongs to jumbograms, which we refuse.
-#[inline]
+#[inline(always)]
 pub(crate) fn parse(bytes: &[u8], len: usize, first_fragment: bool) -> Result<L4, ParseError> {
     let &[s0, s1, d0, d1, l0, l1, _, _] = bytes.first_chunk().ok_or(ParseError::Truncated)?;
     let announced = usize::from(u16::from_be_bytes([l0, l1]));

@@ -27,8 +27,8 @@ fn host6() -> impl Strategy<Value = [u8; 16]> {
 }
 
 fn check_transport(frame: &[u8], packet: &Packet) {
-    let sliced = SlicedPacket::from_ethernet(frame).unwrap();
-    match (sliced.transport.unwrap(), packet.l4_header) {
+    let sliced = SlicedPacket::from_ethernet(frame).expect("etherparse reads what it wrote");
+    match (sliced.transport.expect("TCP or UDP"), packet.l4_header) {
         (TransportSlice::Tcp(theirs), L4::Tcp(ours)) => {
             assert_eq!(ours.src_port, theirs.source_port());
             assert_eq!(ours.dst_port, theirs.destination_port());
