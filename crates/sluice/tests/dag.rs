@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("datapath", &["packet", "l7", "policy", "flowlog"]),
     ("afxdp", &["packet"]),
     ("sluice", &["packet", "l7", "policy", "flowlog", "datapath", "afxdp", "xdp-redirect"]),
-    ("benches", &["packet", "l7", "policy", "flowlog", "datapath", "afxdp", "xdp-redirect", "sluice"]),
+    ("sluice-benches", &["packet", "l7", "policy", "flowlog", "datapath", "afxdp", "xdp-redirect", "sluice"]),
 ];
 
 /// Every crate but these says `#![forbid(unsafe_code)]` in its root.
