@@ -1,0 +1,436 @@
+//! The connection table of one worker: bounded, keyed, with timers and a stated eviction rule. No clock, no locks.
+//!
+//! What an attacker may do to it, and what stands against it:
+//!
+//! * choose five-tuples that collide: the hash is a keyed pseudo-random function ([`hash`](Conntrack::hash));
+//! * open without end: the table has a fixed size, and each port (a pod has its own) a share of it;
+//! * flood with SYNs or unanswered datagrams: connections that are *not answered yet* are counted per port; at the
+//!   port's limit its own oldest one gives way. When the whole table is full, the port with the most evictable
+//!   connections loses one: its oldest finished one, else its oldest unanswered one.
+//!
+//! **Never evicted** for a new one is a connection that was answered and is not over: an established TCP connection,
+//! an answered UDP flow. If all are of that kind, the new packet is dropped (`ConntrackFull`). An unanswered TCP
+//! connection counts as answered once both SYNs are acknowledged, so a server's SYN-ACK alone does not promote a flood.
+//!
+//! All memory but the lists per port is reserved at construction. A [`ConnId`] is good until the table is changed by
+//! `create`, `expire` or `remove`; who keeps one longer keeps a [`ConnHandle`].
+
+mod config;
+mod conn;
+mod evict;
+mod hash;
+mod other;
+mod restore;
+mod tcp;
+mod timer;
+
+pub use config::{ConntrackConfig, ConntrackConfigError, Timeouts};
+pub use conn::{CachedVerdict, Conn};
+pub use restore::ConnState;
+pub use tcp::State;
+
+use conn::{QueueKind, REVOKED};
+use core::time::Duration;
+use evict::Loads;
+use flowlog::{CloseReason, DropReason};
+use hash::FlowHasher;
+use hashbrown::HashTable;
+use packet::packet::proto;
+use packet::{FlowKey, Instant, L4, Leg, Packet, PortId};
+use policy::{EndpointId, Identity};
+use tcp::{Step, Tracking};
+use timer::{NIL, Nodes, Timer, Wheel, Work};
+
+/// Names an entry until the table changes.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ConnId(u32);
+
+/// Names an entry for as long as it lives, and never another.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct ConnHandle {
+    id: ConnId,
+    generation: u16,
+    created: Instant,
+}
+
+/// What a packet of a known connection means for it.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// It belongs to the connection.
+    Continue,
+    /// It starts a new connection on the ports of one that is over. Nothing was changed or counted: remove the old
+    /// one, ask policy, and create the new one.
+    Reopen,
+}
+
+/// What the caller knows about a new connection.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct NewConn {
+    /// Five-tuple of the first packet.
+    pub key: FlowKey,
+    /// Its [`Conntrack::hash`].
+    pub hash: u64,
+    /// Port that the first packet came from.
+    pub in_port: PortId,
+    /// Port that it leaves by.
+    pub out_port: PortId,
+    /// Identity of its source.
+    pub src_identity: Identity,
+    /// Identity of its destination.
+    pub dst_identity: Identity,
+    /// Local endpoint it comes from.
+    pub src_endpoint: Option<EndpointId>,
+    /// Local endpoint it goes to.
+    pub dst_endpoint: Option<EndpointId>,
+    /// Whether a TCP segment other than a SYN may start an entry ([`ConntrackConfig::tcp_pickup`] allows it, too).
+    pub adopt: bool,
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct Conntrack {
+    config: ConntrackConfig,
+    hasher: FlowHasher,
+    table: HashTable<u32>,
+    slab: Vec<Conn>,
+    /// First free slot below `slab.len()`; the others follow by `links.next`.
+    free: u32,
+    wheel: Wheel,
+    loads: Loads,
+}
+
+impl Nodes for Vec<Conn> {
+    fn timer(&mut self, i: u32) -> &mut Timer {
+        &mut self[i as usize].timer
+    }
+}
+
+impl Conntrack {
+    /// An empty table. `seed` is secret and random; the configuration was validated (limits out of range are
+    /// clamped here).
+    #[must_use]
+    pub fn new(mut config: ConntrackConfig, seed: u64) -> Self {
+        config.max_entries = config.max_entries.clamp(1, ConntrackConfig::MAX_ENTRIES);
+        let max = config.max_entries as usize;
+        Self {
+            hasher: FlowHasher::new(seed),
+            // Half as much again: at most 4/7 full, so erased slots become empty ones and are not left as tombstones.
+            table: HashTable::with_capacity(max + max / 2),
+            slab: Vec::with_capacity(max),
+            free: NIL,
+            wheel: Wheel::new(),
+            loads: Loads::default(),
+            config,
+        }
+    }
+
+    /// The hash of a flow, the same for both of its directions.
+    #[inline]
+    #[must_use]
+    pub fn hash(&self, key: &FlowKey) -> u64 {
+        self.hasher.hash(key)
+    }
+
+    /// Finds the connection of a packet, and the packet's leg. `hash` is [`Conntrack::hash`] of `key`.
+    #[inline]
+    #[must_use]
+    pub fn lookup(&self, key: &FlowKey, hash: u64) -> Option<(ConnId, Leg)> {
+        let reversed = key.reversed();
+        let found = self.table.find(hash, |&i| {
+            let conn = &self.slab[i as usize].key;
+            conn == key || *conn == reversed
+        })?;
+        let leg = self.slab[*found as usize].leg_of(key)?;
+        Some((ConnId(*found), leg))
+    }
+
+    /// Finds the connection that an ICMP error is about, and the leg of the packet it quotes.
+    #[must_use]
+    pub fn about(&self, key: &FlowKey) -> Option<(ConnId, Leg)> {
+        self.lookup(key, self.hash(key))
+    }
+
+    /// The entry.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, id: ConnId) -> &Conn {
+        &self.slab[id.0 as usize]
+    }
+
+    /// The entry, to note a verdict.
+    #[inline]
+    pub fn get_mut(&mut self, id: ConnId) -> &mut Conn {
+        &mut self.slab[id.0 as usize]
+    }
+
+    /// A name that may be kept.
+    #[must_use]
+    pub fn handle(&self, id: ConnId) -> ConnHandle {
+        let conn = self.get(id);
+        ConnHandle { id, generation: conn.generation, created: conn.created }
+    }
+
+    /// The entry of that name, if it still lives.
+    #[must_use]
+    pub fn resolve(&self, handle: ConnHandle) -> Option<ConnId> {
+        let conn = self.slab.get(handle.id.0 as usize)?;
+        let same = conn.generation == handle.generation && conn.created == handle.created;
+        (same && !conn.is_vacant()).then_some(handle.id)
+    }
+
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Conn> {
+        self.slab.iter().filter(|conn| !conn.is_vacant())
+    }
+
+    /// The first entry at or after `cursor`, and the cursor behind it: a walk that goes on across changes. Entries
+    /// created during the walk may be missed; `None` ends it.
+    #[must_use]
+    pub fn next_from(&self, cursor: u32) -> Option<(ConnId, u32)> {
+        let rest = self.slab.get(cursor as usize..)?;
+        let at = cursor + rest.iter().position(|conn| !conn.is_vacant())? as u32;
+        Some((ConnId(at), at + 1))
+    }
+
+    /// Allows or forbids that TCP connections are joined in the middle.
+    pub fn set_tcp_pickup(&mut self, allowed: bool) {
+        self.config.tcp_pickup = allowed;
+    }
+
+    /// Half-open connections that a port has opened.
+    #[must_use]
+    pub fn half_open(&self, port: PortId) -> u32 {
+        self.loads.half_open(port)
+    }
+
+    /// Starts a connection with its first packet. What has to give way is told to `closed`. The key must not be in
+    /// the table.
+    ///
+    /// # Errors
+    /// `NotAConnection` or `UnrelatedIcmp` if that packet cannot be a first one, `ConntrackFull` if nothing may give
+    /// way.
+    pub fn create(
+        &mut self,
+        new: NewConn,
+        packet: &Packet,
+        now: Instant,
+        closed: &mut impl FnMut(&Conn, CloseReason),
+    ) -> Result<ConnId, DropReason> {
+        let tracking = match &packet.l4_header {
+            L4::Tcp(tcp) => {
+                let f = tcp.flags;
+                if f.syn() && !f.ack() && !f.rst() && !f.fin() {
+                    Tracking::open(tcp)
+                } else if (new.adopt || self.config.tcp_pickup) && f.ack() && !f.syn() && !f.rst() {
+                    let mut adopted = Tracking::unknown(State::Adopted);
+                    adopted.step(Leg::Original, tcp)?;
+                    adopted
+                } else {
+                    return Err(DropReason::NotAConnection);
+                }
+            }
+            l4 => other::open(l4, packet.proto)?,
+        };
+        self.make_room(new.in_port, half_open_queue(tracking.state), closed)?;
+        let id = self.insert(new, tracking, now);
+        let conn = self.get_mut(id);
+        conn.packets[0] = 1;
+        conn.bytes[0] = u64::from(packet.ip_len());
+        Ok(id)
+    }
+
+    /// Follows a packet of a known connection: counts it, moves the state, puts the time-out off.
+    ///
+    /// # Errors
+    /// `InvalidTcpState`, `NotAConnection` or `UnrelatedIcmp`: the packet must not go on. Such a packet is not counted.
+    #[inline]
+    pub fn advance(
+        &mut self,
+        id: ConnId,
+        leg: Leg,
+        packet: &Packet,
+        now: Instant,
+    ) -> Result<Progress, DropReason> {
+        let conn = &mut self.slab[id.0 as usize];
+        let before = conn.tcp.state;
+        let step = match &packet.l4_header {
+            // Later fragments are counted with their flow and have no say in its state.
+            L4::Fragment => Step::Ignored,
+            L4::Tcp(tcp) => conn.tcp.step(leg, tcp)?,
+            l4 => other::step(&mut conn.tcp, leg, l4, packet.proto)?,
+        };
+        if step == Step::Reopen {
+            return Ok(Progress::Reopen);
+        }
+        conn.packets[leg.index()] += 1;
+        conn.bytes[leg.index()] += u64::from(packet.ip_len());
+        conn.last_seen = timer::tick_of(now);
+        let state = conn.tcp.state;
+        if step == Step::Advanced {
+            let due = timer::tick_after(now + self.timeout(state, packet.proto));
+            self.wheel.reschedule(&mut self.slab, id.0, due);
+            if state != before {
+                self.loads.requeue(&mut self.slab, id.0, queue_of(state));
+            }
+        }
+        Ok(Progress::Continue)
+    }
+
+    /// Removes what has timed out, touching at most `budget` entries. `closed` is told each one.
+    pub fn expire(&mut self, now: Instant, budget: usize, closed: &mut impl FnMut(&Conn, CloseReason)) {
+        let mut work = Work::new(budget);
+        let tick = timer::tick_of(now);
+        while let Some(i) = self.wheel.next_due(&mut self.slab, tick, &mut work) {
+            let reason = self.slab[i as usize].ended_by();
+            self.forget(i, reason, closed);
+        }
+    }
+
+    /// Removes one entry.
+    pub fn remove(&mut self, id: ConnId, reason: CloseReason, closed: &mut impl FnMut(&Conn, CloseReason)) {
+        if !self.get(id).is_vacant() {
+            self.wheel.remove(&mut self.slab, id.0);
+            self.forget(id.0, reason, closed);
+        }
+    }
+
+    /// Turns an entry into a tombstone that stands for the time-out of a finished connection. Its end is told by the
+    /// caller; nobody is told of it again.
+    pub fn revoke(&mut self, id: ConnId, now: Instant) {
+        let due = timer::tick_after(now + self.config.timeouts.tcp_fin);
+        self.get_mut(id).marks |= REVOKED;
+        self.wheel.reschedule(&mut self.slab, id.0, due);
+        self.loads.requeue(&mut self.slab, id.0, QueueKind::Finished);
+    }
+
+    /// Removes every entry that comes from or goes to a port. Walks the whole table: not for the packet path.
+    pub fn remove_port(&mut self, port: PortId, closed: &mut impl FnMut(&Conn, CloseReason)) {
+        for i in 0..self.slab.len() as u32 {
+            let conn = &self.slab[i as usize];
+            if conn.in_port == port || conn.out_port == port {
+                self.remove(ConnId(i), CloseReason::PortGone, closed);
+            }
+        }
+    }
+
+    fn timeout(&self, state: State, l4_proto: u8) -> Duration {
+        let t = &self.config.timeouts;
+        match state {
+            State::SynSent | State::SynReceived | State::Adopted => t.tcp_syn,
+            State::Established | State::HalfClosed => t.tcp_established,
+            State::Closing => t.tcp_closing,
+            State::TimeWait | State::Reset | State::Finished => t.tcp_fin,
+            State::Unreplied | State::Replied => match l4_proto {
+                proto::UDP => t.udp,
+                proto::ICMP | proto::ICMPV6 => t.icmp,
+                proto::SCTP => t.sctp,
+                _ => t.other,
+            },
+        }
+    }
+
+    /// Applies the limits in the order: of half-open connections of the port, of its connections, of all.
+    fn make_room(
+        &mut self,
+        port: PortId,
+        half_open: bool,
+        closed: &mut impl FnMut(&Conn, CloseReason),
+    ) -> Result<(), DropReason> {
+        let victim = if half_open && self.loads.half_open(port) >= self.config.max_half_open_per_port {
+            self.loads.oldest_half_open(port)
+        } else if self.loads.entries(port) >= self.config.max_entries_per_port {
+            self.loads.victim_of(port)
+        } else if self.len() >= self.config.max_entries as usize {
+            self.loads.victim()
+        } else {
+            return Ok(());
+        };
+        let id = ConnId(victim.ok_or(DropReason::ConntrackFull)?);
+        let reason = match self.get(id).ended_by() {
+            CloseReason::TimedOut => CloseReason::Evicted,
+            over => over,
+        };
+        self.remove(id, reason, closed);
+        Ok(())
+    }
+
+    /// Puts an entry in; there is room.
+    fn insert(&mut self, new: NewConn, tracking: Tracking, now: Instant) -> ConnId {
+        let i = self.free;
+        let i = if i == NIL {
+            self.slab.push(Conn::vacant());
+            (self.slab.len() - 1) as u32
+        } else {
+            self.free = self.slab[i as usize].links.next;
+            i
+        };
+        let conn = &mut self.slab[i as usize];
+        *conn = Conn {
+            key: new.key,
+            tcp: tracking,
+            last_seen: timer::tick_of(now),
+            created: now,
+            src_identity: new.src_identity,
+            dst_identity: new.dst_identity,
+            src_endpoint: new.src_endpoint,
+            dst_endpoint: new.dst_endpoint,
+            in_port: new.in_port,
+            out_port: new.out_port,
+            generation: conn.generation.wrapping_add(1),
+            marks: 0,
+            ..Conn::vacant()
+        };
+        let (slab, hasher) = (&self.slab, self.hasher);
+        self.table.insert_unique(new.hash, i, |&j| hasher.hash(&slab[j as usize].key));
+        let due = timer::tick_after(now + self.timeout(tracking.state, new.key.proto));
+        self.wheel.insert(&mut self.slab, i, due);
+        self.loads.opened(new.in_port);
+        self.loads.requeue(&mut self.slab, i, queue_of(tracking.state));
+        ConnId(i)
+    }
+
+    /// Takes out an entry that the wheel no longer holds.
+    fn forget(&mut self, i: u32, reason: CloseReason, closed: &mut impl FnMut(&Conn, CloseReason)) {
+        self.loads.requeue(&mut self.slab, i, QueueKind::Kept);
+        let conn = &self.slab[i as usize];
+        self.loads.closed(conn.in_port);
+        if let Ok(entry) = self.table.find_entry(self.hasher.hash(&conn.key), |&j| j == i) {
+            entry.remove();
+        }
+        if !conn.revoked() {
+            closed(conn, reason);
+        }
+        let generation = conn.generation;
+        let mut vacant = Conn { generation, ..Conn::vacant() };
+        vacant.links.next = self.free;
+        self.slab[i as usize] = vacant;
+        self.free = i;
+    }
+}
+
+const fn half_open_queue(state: State) -> bool {
+    matches!(queue_of(state), QueueKind::HalfOpen)
+}
+
+const fn queue_of(state: State) -> QueueKind {
+    match state {
+        State::SynSent | State::SynReceived | State::Adopted | State::Unreplied => QueueKind::HalfOpen,
+        State::TimeWait | State::Reset | State::Finished => QueueKind::Finished,
+        State::Established | State::HalfClosed | State::Closing | State::Replied => QueueKind::Kept,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Which flow a later fragment belongs to: the first one brings the ports, the others only an identification.
+//!
+//! Nothing is reassembled. The first fragment (whose flow was allowed) leaves a note under (source, destination,
+//! identification, protocol); later ones follow it if they fit. Refused are fragments without a first one, overlaps
+//! with bytes seen before (RFC 5722, here for both families), and bytes behind the last fragment; one
+//! such contradiction condemns the rest of the datagram. Bounded in all, per source, in time and in pieces.
+
+use flowlog::DropReason;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use packet::{Addr, FlowKey, Fragment, Instant, Packet};
+use std::collections::VecDeque;
+
+/// Most datagrams in pieces at once (Cilium: `bpf-fragments-map-max`).
+const MAX_DATAGRAMS: usize = 8192;
+/// Most of them from one source.
+const MAX_PER_SOURCE: u16 = 1024;
+/// Seconds that a receiver waits for the missing pieces (Linux: `ipfrag_time`).
+const LIFETIME_SECS: u64 = 30;
+/// Most separate byte ranges of one datagram: pieces that arrive in order make one.
+const MAX_RANGES: usize = 8;
+/// Most datagrams forgotten in one call of [`FragmentTable::expire`].
+const EXPIRE_PER_CALL: usize = 64;
+
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+struct DatagramKey {
+    src: Addr,
+    dst: Addr,
+    id: u32,
+    proto: u8,
+}
+
+#[derive(Copy, Clone, Debug)]
+struct Datagram {
+    flow: FlowKey,
+    created: Instant,
+    ranges: [(u32, u32); MAX_RANGES],
+    len: u8,
+    /// Where the datagram ends, once its last fragment was seen.
+    total: Option<u32>,
+    broken: bool,
+}
+
+/// Datagrams of which not all fragments were seen.
+#[derive(Debug)]
+pub struct FragmentTable {
+    datagrams: HashMap<DatagramKey, Datagram, foldhash::quality::RandomState>,
+    /// In order of age; a key may be stale.
+    ages: VecDeque<(Instant, DatagramKey)>,
+    sources: HashMap<Addr, u16, foldhash::quality::RandomState>,
+}
+
+impl Default for FragmentTable {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FragmentTable {
+    /// An empty table with its memory reserved.
+    #[must_use]
+    pub fn new() -> Self {
+        let hash = foldhash::quality::RandomState::default();
+        Self {
+            datagrams: HashMap::with_capacity_and_hasher(MAX_DATAGRAMS, hash),
+            ages: VecDeque::with_capacity(MAX_DATAGRAMS),
+            sources: HashMap::with_capacity_and_hasher(
+                MAX_DATAGRAMS,
+                foldhash::quality::RandomState::default(),
+            ),
+        }
+    }
+
+    /// Number of datagrams.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// Notes the flow of a first fragment that was allowed. Packets that are no fragments pass.
+    ///
+    /// # Errors
+    /// `FragmentInconsistent` for another first fragment of a datagram that is already known, `FragmentTableFull`.
+    pub fn first(&mut self, packet: &Packet, key: FlowKey, now: Instant) -> Result<(), DropReason> {
+        let Some(fragment) = packet.fragment else { return Ok(()) };
+        self.expire(now);
+        let name = name(packet, fragment);
+        if let Some(known) = self.datagrams.get_mut(&name) {
+            known.broken = true;
+            return Err(DropReason::FragmentInconsistent);
+        }
+        let count = self.sources.get(&packet.src).copied().unwrap_or(0);
+        // Every datagram has one note of age, so this bounds them all.
+        if self.ages.len() >= MAX_DATAGRAMS || count >= MAX_PER_SOURCE {
+            return Err(DropReason::FragmentTableFull);
+        }
+        let mut datagram = Datagram {
+            flow: key,
+            created: now,
+            ranges: [(0, 0); MAX_RANGES],
+            len: 0,
+            total: None,
+            broken: false,
+        };
+        datagram.add(span(packet, fragment), fragment.more)?;
+        self.datagrams.insert(name, datagram);
+        self.ages.push_back((now, name));
+        self.sources.insert(packet.src, count + 1);
+        Ok(())
+    }
+
+    /// The flow of a later fragment.
+    ///
+    /// # Errors
+    /// `FragmentUnknown` without a first fragment, `FragmentInconsistent` if it contradicts what was seen.
+    pub fn later(&mut self, packet: &Packet, now: Instant) -> Result<FlowKey, DropReason> {
+        let fragment = packet.fragment.ok_or(DropReason::FragmentUnknown)?;
+        let known = self.datagrams.get_mut(&name(packet, fragment)).ok_or(DropReason::FragmentUnknown)?;
+        if now.saturating_since(known.created).as_secs() >= LIFETIME_SECS {
+            return Err(DropReason::FragmentUnknown);
+        }
+        if known.broken {
+            return Err(DropReason::FragmentInconsistent);
+        }
+        match known.add(span(packet, fragment), fragment.more) {
+            Ok(()) => Ok(known.flow),
+            Err(reason) => {
+                known.broken = true;
+                Err(reason)
+            }
+        }
+    }
+
+    /// Forgets what is too old, a fixed number in one call.
+    pub fn expire(&mut self, now: Instant) {
+        for _ in 0..EXPIRE_PER_CALL {
+            let Some(&(created, name)) = self.ages.front() else { return };
+            if now.saturating_since(created).as_secs() < LIFETIME_SECS {
+                return;
+            }
+            self.ages.pop_front();
+            self.datagrams.remove(&name);
+            if let Entry::Occupied(mut count) = self.sources.entry(name.src) {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+    }
+}
+
+impl Datagram {
+    /// Notes bytes `start..end`, which must be new.
+    fn add(&mut self, (start, end): (u32, u32), more: bool) -> Result<(), DropReason> {
+        let ranges = &mut self.ranges[..usize::from(self.len)];
+        let overlap = ranges.iter().any(|&(a, b)| start < b && a < end);
+        let beyond = match self.total {
+            Some(total) => end > total || !more,
+            None => !more && ranges.iter().any(|&(_, b)| b > end),
+        };
+        if overlap || beyond || start >= end {
+            return Err(DropReason::FragmentInconsistent);
+        }
+        if !more {
+            self.total = Some(end);
+        }
+        if let Some(before) = ranges.iter_mut().find(|range| range.1 == start) {
+            before.1 = end;
+        } else if let Some(behind) = ranges.iter_mut().find(|range| range.0 == end) {
+            behind.0 = start;
+        } else if let Some(slot) = self.ranges.get_mut(usize::from(self.len)) {
+            *slot = (start, end);
+            self.len += 1;
+        } else {
+            // More holes than any sender makes by reordering.
+            return Err(DropReason::FragmentInconsistent);
+        }
+        Ok(())
+    }
+}
+
+fn name(packet: &Packet, fragment: Fragment) -> DatagramKey {
+    DatagramKey { src: packet.src, dst: packet.dst, id: fragment.id, proto: packet.proto }
+}
+
+fn span(packet: &Packet, fragment: Fragment) -> (u32, u32) {
+    let start = u32::from(fragment.offset);
+    (start, start + packet.end.saturating_sub(u32::from(packet.l4)))
+}
+
+#[cfg(test)]
+mod tests;
