@@ -1,2 +1,38 @@
-//! placeholder
+//! Connections, forwarding and the pipeline: all the logic of the appliance, generic over where frames come from.
+//!
+//! The journey of a frame, one file a stage:
+//!
+//! | stage | file | answers |
+//! |---|---|---|
+//! | parse | [`packet::parse()`] | what it is, or why it is nothing |
+//! | classify | [`classify`] | answer, ignore, refuse, or track |
+//! | verify | [`verify`] | is the L4 checksum right |
+//! | track | [`track`], [`conntrack`], [`fragments`] | which connection, in which state |
+//! | judge | [`judge`] | may it exist, by which rule |
+//! | act | [`act`] | forward, answer, drop; consumes the frame |
+//!
+//! [`pipeline::Pipeline::process`] lists them; [`worker::Worker::poll_once`] feeds it bursts. No clock, no randomness,
+//! no sockets, no files: time and seeds are arguments.
 #![forbid(unsafe_code)]
+
+pub mod act;
+mod answer;
+pub mod budget;
+pub mod classify;
+pub mod config;
+pub mod conntrack;
+pub mod events;
+pub mod fragments;
+pub mod judge;
+pub mod pipeline;
+pub mod ports;
+pub mod snapshot;
+pub mod stats;
+mod sweep;
+pub mod track;
+pub mod verify;
+pub mod worker;
+
+pub use config::{DatapathConfig, DenyResponse};
+pub use snapshot::{Gateway, SharedSnapshot, Snapshot};
+pub use worker::Worker;

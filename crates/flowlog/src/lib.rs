@@ -6,6 +6,7 @@
 
 pub mod drop_reason;
 pub mod event;
+pub mod ring;
 
 pub use drop_reason::DropReason;
 pub use event::{CloseReason, EventKind, FlowEvent, TraceReason, VerdictKind};

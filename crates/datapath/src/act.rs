@@ -1,0 +1,270 @@
+//! Stage 6: what was decided happens. The only file that consumes a frame.
+
+use crate::answer;
+use crate::config::DenyResponse;
+use crate::events::About;
+use crate::pipeline::Pipeline;
+use crate::ports::{Port, PortKind};
+use crate::snapshot::Snapshot;
+use crate::track::Dropped;
+use flowlog::DropReason;
+use packet::emit::{self, IcmpError};
+use packet::{Arp, ChecksumRequest, Frame, Instant, L4, Packet, PacketIo, Parsed, PortId};
+use policy::Identity;
+
+/// A decision about one frame.
+#[derive(Copy, Clone, Debug)]
+pub enum Action {
+    /// Send it on.
+    Forward {
+        /// Its packet.
+        packet: Packet,
+        /// The port it leaves by.
+        out: PortId,
+        /// What of its checksum is left to be completed.
+        checksum: Option<ChecksumRequest>,
+    },
+    /// Drop it, and say so.
+    Drop(Dropped),
+    /// Answer an ARP request.
+    AnswerArp(Arp),
+    /// Answer a neighbour solicitation.
+    AnswerNeighbour(Packet),
+    /// Nothing to do with it.
+    Ignore,
+}
+
+impl Action {
+    /// Drop for a reason that says everything.
+    #[must_use]
+    pub fn drop(reason: DropReason) -> Self {
+        Self::Drop(reason.into())
+    }
+}
+
+impl Pipeline {
+    /// Carries out `action` on `frame`.
+    pub(crate) fn act<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        frame: Frame,
+        parsed: Option<Parsed>,
+        action: Action,
+        now: Instant,
+    ) {
+        match action {
+            Action::Forward { packet, out, checksum } => {
+                self.forward(io, snapshot, frame, &packet, out, checksum, now);
+            }
+            Action::Drop(dropped) => self.drop_frame(io, snapshot, frame, parsed, dropped, now),
+            Action::Ignore => {
+                self.stats.answered += 1;
+                io.release(frame);
+            }
+            Action::AnswerArp(arp) => {
+                self.stats.answered += 1;
+                self.answer(io, snapshot, frame, |buf, _, port| emit::arp_reply(buf, &arp, port.mac));
+            }
+            Action::AnswerNeighbour(packet) => {
+                self.stats.answered += 1;
+                self.answer(io, snapshot, frame, |buf, head, port| {
+                    answer::neighbour(buf, head, &packet, port)
+                });
+            }
+        }
+    }
+
+    /// Puts the frame on its way: one hop further, to the next Ethernet address.
+    fn forward<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        mut frame: Frame,
+        packet: &Packet,
+        out: PortId,
+        checksum: Option<ChecksumRequest>,
+        now: Instant,
+    ) {
+        let Some(port) = snapshot.ports.get(out) else {
+            return self.drop_frame(
+                io,
+                snapshot,
+                frame,
+                Some(Parsed::Ip(*packet)),
+                DropReason::PortGone.into(),
+                now,
+            );
+        };
+        if packet.ip_len() > port.mtu {
+            let parsed = Some(Parsed::Ip(*packet));
+            return self.drop_frame(io, snapshot, frame, parsed, DropReason::FragmentationNeeded.into(), now);
+        }
+        let bytes = io.bytes_mut(&mut frame);
+        emit::edit::set_eth(bytes, port.mac, port.peer_mac);
+        // `classify` has refused what has no hop left, so this cannot fail.
+        let _ = emit::edit::decrement_ttl(bytes, packet);
+        if let Some(request) = checksum {
+            frame.request_checksum(request);
+        }
+        let len = frame.len() as u64;
+        match io.send(out, frame) {
+            Ok(()) => {
+                self.stats.forwarded += 1;
+                let stats = self.stats.port(out);
+                stats.tx_frames += 1;
+                stats.tx_bytes += len;
+            }
+            Err(frame) => {
+                let parsed = Some(Parsed::Ip(*packet));
+                self.drop_frame(io, snapshot, frame, parsed, DropReason::PortFull.into(), now);
+            }
+        }
+    }
+
+    /// Counts, logs, answers where an answer is due, and releases.
+    fn drop_frame<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        frame: Frame,
+        parsed: Option<Parsed>,
+        dropped: Dropped,
+        now: Instant,
+    ) {
+        self.stats.dropped[dropped.reason.index()] += 1;
+        self.stats.port(frame.port()).dropped += 1;
+        self.log_drop(snapshot, &frame, parsed, &dropped, now);
+        if let (Some(Parsed::Ip(packet)), Some(port)) = (parsed, snapshot.ports.get(frame.port())) {
+            self.respond(io, snapshot, &frame, &packet, port, &dropped, now);
+        }
+        io.release(frame);
+    }
+
+    fn log_drop(
+        &mut self,
+        snapshot: &Snapshot,
+        frame: &Frame,
+        parsed: Option<Parsed>,
+        dropped: &Dropped,
+        now: Instant,
+    ) {
+        let about = match parsed {
+            Some(Parsed::Ip(packet)) => About::of_packet(&packet, frame.port(), snapshot, now),
+            _ => About::of_frame(frame.port(), frame.len(), snapshot, now),
+        };
+        let about = match &dropped.parties {
+            Some(parties) if dropped.is_reply => about.between(&parties.dst, &parties.src),
+            Some(parties) => about.between(&parties.src, &parties.dst),
+            None => match sender(frame.port(), snapshot) {
+                Some((identity, endpoint)) => about.from(identity, endpoint),
+                None => about,
+            },
+        };
+        let about = about.reply(dropped.is_reply);
+        self.events.record(about.dropped(dropped.reason, dropped.refusal.as_ref()));
+    }
+
+    /// The answer a dropped packet gets, if any: ICMP errors that routers owe (RFC 1812 §4.3, RFC 4443 §3), resets
+    /// for revoked connections, and refusals where the configuration wants them.
+    fn respond<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        frame: &Frame,
+        packet: &Packet,
+        port: &Port,
+        dropped: &Dropped,
+        now: Instant,
+    ) {
+        let reject = self.config.deny_response == DenyResponse::Reject;
+        let tcp = matches!(packet.l4_header, L4::Tcp(_));
+        let answer = match dropped.reason {
+            DropReason::TtlExceeded => Answer::Icmp(IcmpError::TimeExceeded),
+            DropReason::FragmentationNeeded => match self.mtu_towards(packet, snapshot) {
+                Some(mtu) => Answer::Icmp(IcmpError::TooBig { mtu }),
+                None => return,
+            },
+            DropReason::NoRoute => Answer::Icmp(answer::unreachable(packet.dst)),
+            DropReason::Revoked if tcp => Answer::Reset,
+            DropReason::Denied(_) if reject && tcp => Answer::Reset,
+            DropReason::Denied(_) if reject => Answer::Icmp(answer::prohibited(packet.dst)),
+            _ => return,
+        };
+        if !emit::may_answer_with_error(packet) || !self.budget.take(now) {
+            return;
+        }
+        let mut buf = [0; answer::MAX_LEN];
+        let len = match answer {
+            Answer::Reset => emit::tcp_reset_for(&mut buf, packet),
+            Answer::Icmp(error) => {
+                answer::icmp_error(&mut buf, io.bytes(frame), packet, error, &snapshot.gateway)
+            }
+        };
+        self.send_own(io, port.id, len.and_then(|len| buf.get(..len)));
+    }
+
+    fn mtu_towards(&self, packet: &Packet, snapshot: &Snapshot) -> Option<u32> {
+        match snapshot.ports.route(packet.dst) {
+            crate::ports::Route::Pod(id) | crate::ports::Route::Host(id) => {
+                snapshot.ports.get(id).map(|p| p.mtu)
+            }
+            crate::ports::Route::None => None,
+        }
+    }
+
+    /// Answers on the port the frame came from and releases the frame.
+    fn answer<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        frame: Frame,
+        write: impl FnOnce(&mut [u8], &[u8], &Port) -> Option<usize>,
+    ) {
+        let id = frame.port();
+        let mut buf = [0; answer::MAX_LEN];
+        let len = snapshot.ports.get(id).and_then(|port| write(&mut buf, io.bytes(&frame), port));
+        io.release(frame);
+        self.send_own(io, id, len.and_then(|len| buf.get(..len)));
+    }
+
+    /// Sends a frame made here. What finds no buffer or no room is counted and forgotten: none of our answers is
+    /// owed reliably.
+    pub(crate) fn send_own<I: PacketIo>(&mut self, io: &mut I, port: PortId, bytes: Option<&[u8]>) {
+        let Some(bytes) = bytes else { return };
+        let Some(mut frame) = io.alloc(port, bytes.len()) else {
+            self.stats.dropped[DropReason::NoBuffer.index()] += 1;
+            return;
+        };
+        io.bytes_mut(&mut frame).copy_from_slice(bytes);
+        match io.send(port, frame) {
+            Ok(()) => {
+                self.stats.generated += 1;
+                let stats = self.stats.port(port);
+                stats.tx_frames += 1;
+                stats.tx_bytes += bytes.len() as u64;
+            }
+            Err(frame) => {
+                self.stats.dropped[DropReason::PortFull.index()] += 1;
+                io.release(frame);
+            }
+        }
+    }
+}
+
+#[derive(Copy, Clone)]
+enum Answer {
+    Icmp(IcmpError),
+    Reset,
+}
+
+/// Who is behind a port, as far as the port alone tells.
+fn sender(port: PortId, snapshot: &Snapshot) -> Option<(Identity, Option<policy::EndpointId>)> {
+    match &snapshot.ports.get(port)?.kind {
+        PortKind::Pod { endpoint, .. } => {
+            let endpoint = snapshot.policy.endpoint((*endpoint)?)?;
+            Some((endpoint.identity, Some(endpoint.id)))
+        }
+        PortKind::Host => None,
+    }
+}

@@ -1,0 +1,244 @@
+//! Stages 4 and 5: the connection a packet belongs to, and whether policy (still) allows it.
+//!
+//! The slow path computes, the fast path replays, the epoch invalidates: a connection carries the verdict of the
+//! snapshot that judged it, and is judged again the first time a packet meets it under another one.
+
+use crate::conntrack::{Conn, ConnId, NewConn, Progress};
+use crate::events::{self, About};
+use crate::judge::{Judgement, Parties, Refusal, judge, parties, policy_port, policy_port_of};
+use crate::pipeline::Pipeline;
+use crate::ports::Port;
+use crate::snapshot::Snapshot;
+use flowlog::{CloseReason, DropReason, TraceReason};
+use packet::{FlowKey, Icmp, Instant, L4, Leg, Packet, PortId};
+
+/// Why a tracked packet does not go on, with all that the flow log wants to know.
+#[derive(Copy, Clone, Debug)]
+pub struct Dropped {
+    /// The reason.
+    pub reason: DropReason,
+    /// Policy's answer, where policy refused.
+    pub refusal: Option<Refusal>,
+    /// Both ends, where they were found out.
+    pub parties: Option<Parties>,
+    /// Whether the packet goes against its connection's first one.
+    pub is_reply: bool,
+}
+
+impl From<DropReason> for Dropped {
+    fn from(reason: DropReason) -> Self {
+        Self { reason, refusal: None, parties: None, is_reply: false }
+    }
+}
+
+impl Pipeline {
+    /// Finds or creates the packet's connection and answers the port it leaves by.
+    pub(crate) fn track(
+        &mut self,
+        packet: &Packet,
+        flow: Option<(FlowKey, u64)>,
+        port: &Port,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Result<PortId, Dropped> {
+        if let L4::Icmp(Icmp { about: Some(about), .. }) = packet.l4_header {
+            return self.related(packet, about, port, snapshot, now);
+        }
+        let (key, hash) = match flow {
+            Some(flow) => flow,
+            None => {
+                let key = self.fragments.later(packet, now)?;
+                (key, self.conntrack.hash(&key))
+            }
+        };
+        match self.conntrack.lookup(&key, hash) {
+            Some((id, leg)) => self.known(packet, id, leg, port, snapshot, now),
+            None => self.new_connection(packet, key, hash, port, snapshot, now),
+        }
+    }
+
+    fn known(
+        &mut self,
+        packet: &Packet,
+        id: ConnId,
+        leg: Leg,
+        port: &Port,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Result<PortId, Dropped> {
+        let conn = self.conntrack.get(id);
+        if conn.port_towards(leg.opposite()) != port.id {
+            return Err(DropReason::InvalidSource.into());
+        }
+        if conn.revoked() {
+            return Err(Dropped { is_reply: leg == Leg::Reply, ..DropReason::Revoked.into() });
+        }
+        if conn.verdict.epoch != snapshot.epoch {
+            self.rejudge(id, snapshot, now)
+                .map_err(|dropped| Dropped { is_reply: leg == Leg::Reply, ..dropped })?;
+        }
+        let first_reply = leg == Leg::Reply && !self.conntrack.get(id).replied();
+        match self.conntrack.advance(id, leg, packet, now)? {
+            Progress::Continue => {}
+            Progress::Reopen => {
+                // A new connection on old ports: the old one ends, and policy is asked again.
+                let key = packet.flow_key().ok_or(DropReason::InvalidTcpState)?;
+                let hash = self.conntrack.hash(&key);
+                self.close(id, CloseReason::Finished, now);
+                return self.new_connection(packet, key, hash, port, snapshot, now);
+            }
+        }
+        self.remember_fragment(packet, now)?;
+        let conn = self.conntrack.get(id);
+        let worth_a_line = first_reply
+            || matches!(packet.l4_header, L4::Tcp(tcp) if tcp.flags.0 & events::FLAGS_OF_INTEREST != 0);
+        if worth_a_line {
+            let reason = if leg == Leg::Reply { TraceReason::Reply } else { TraceReason::Established };
+            let about = About::of_conn(packet, conn, leg, snapshot, now);
+            self.events.record(about.trace(reason));
+        }
+        Ok(conn.port_towards(leg))
+    }
+
+    fn new_connection(
+        &mut self,
+        packet: &Packet,
+        key: FlowKey,
+        hash: u64,
+        port: &Port,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Result<PortId, Dropped> {
+        let parties = parties(key.src, key.dst, snapshot)?;
+        if parties.src.port != port.id {
+            return Err(DropReason::InvalidSource.into());
+        }
+        let judgement = judge(&key, policy_port(packet), &parties, snapshot);
+        if let Some(refusal) = judgement.refusal() {
+            return Err(Dropped {
+                reason: refusal.reason,
+                refusal: Some(refusal),
+                parties: Some(parties),
+                is_reply: false,
+            });
+        }
+        let adopt = self.adopt_until.is_some_and(|until| now < until);
+        let new = NewConn {
+            key,
+            hash,
+            in_port: parties.src.port,
+            out_port: parties.dst.port,
+            src_identity: parties.src.identity,
+            dst_identity: parties.dst.identity,
+            src_endpoint: parties.src.endpoint,
+            dst_endpoint: parties.dst.endpoint,
+            adopt,
+        };
+        let Self { conntrack, events, stats, .. } = self;
+        let id = conntrack
+            .create(new, packet, now, &mut |conn, reason| {
+                stats.connections_closed += 1;
+                events.record(events::closed(conn, reason, now));
+            })
+            .map_err(|reason| Dropped { parties: Some(parties), ..reason.into() })?;
+        stats.connections_opened += 1;
+        remember(conntrack.get_mut(id), &judgement, snapshot.epoch);
+        self.remember_fragment(packet, now)?;
+        let about = About::of_parties(packet, &parties, snapshot, now);
+        for event in about.verdicts(&judgement, TraceReason::New) {
+            self.events.record(event);
+        }
+        Ok(parties.dst.port)
+    }
+
+    /// An ICMP error goes to the sender of the packet it is about, if that packet's flow is known and the error
+    /// comes from where that packet went.
+    fn related(
+        &mut self,
+        packet: &Packet,
+        about: FlowKey,
+        port: &Port,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Result<PortId, Dropped> {
+        let (id, leg) = self.conntrack.about(&about).ok_or(DropReason::UnrelatedIcmp)?;
+        let conn = self.conntrack.get(id);
+        if packet.dst != about.src || conn.port_towards(leg) != port.id {
+            return Err(DropReason::UnrelatedIcmp.into());
+        }
+        if conn.revoked() {
+            return Err(DropReason::Revoked.into());
+        }
+        if conn.verdict.epoch != snapshot.epoch {
+            self.rejudge(id, snapshot, now)?;
+        }
+        let conn = self.conntrack.get(id);
+        self.events
+            .record(About::of_conn(packet, conn, leg.opposite(), snapshot, now).trace(TraceReason::Related));
+        Ok(conn.port_towards(leg.opposite()))
+    }
+
+    /// Asks policy again about a live connection. A revoked one stays as a tombstone, so that what both ends still
+    /// send is answered and not taken for something new.
+    pub(crate) fn rejudge(&mut self, id: ConnId, snapshot: &Snapshot, now: Instant) -> Result<(), Dropped> {
+        self.stats.rejudged += 1;
+        let conn = self.conntrack.get(id);
+        let key = conn.key;
+        let found = parties(key.src, key.dst, snapshot).and_then(|parties| {
+            let moved = parties.src.port != conn.in_port || parties.dst.port != conn.out_port;
+            if moved { Err(DropReason::PortGone) } else { Ok(parties) }
+        });
+        let parties = match found {
+            Ok(parties) => parties,
+            Err(reason) => {
+                self.close(id, CloseReason::PortGone, now);
+                return Err(reason.into());
+            }
+        };
+        let judgement = judge(&key, policy_port_of(&key), &parties, snapshot);
+        let Some(refusal) = judgement.refusal() else {
+            let conn = self.conntrack.get_mut(id);
+            conn.src_identity = parties.src.identity;
+            conn.dst_identity = parties.dst.identity;
+            remember(conn, &judgement, snapshot.epoch);
+            return Ok(());
+        };
+        self.revoke(id, now);
+        Err(Dropped {
+            reason: DropReason::Revoked,
+            refusal: Some(refusal),
+            parties: Some(parties),
+            is_reply: false,
+        })
+    }
+
+    fn revoke(&mut self, id: ConnId, now: Instant) {
+        self.stats.connections_closed += 1;
+        let conn = self.conntrack.get(id);
+        self.events.record(events::closed(conn, CloseReason::Revoked, now));
+        self.conntrack.revoke(id, now);
+    }
+
+    /// Removes a connection and says so.
+    pub(crate) fn close(&mut self, id: ConnId, reason: CloseReason, now: Instant) {
+        let Self { conntrack, events, stats, .. } = self;
+        conntrack.remove(id, reason, &mut |conn, reason| {
+            stats.connections_closed += 1;
+            events.record(events::closed(conn, reason, now));
+        });
+    }
+
+    /// After the first fragment was allowed, the later ones may follow it.
+    fn remember_fragment(&mut self, packet: &Packet, now: Instant) -> Result<(), DropReason> {
+        match (packet.fragment, packet.flow_key()) {
+            (Some(_), Some(key)) => self.fragments.first(packet, key, now),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn remember(conn: &mut Conn, judgement: &Judgement, epoch: u64) {
+    conn.verdict.epoch = epoch;
+    conn.verdict.rules = judgement.rules();
+    conn.verdict.audited = judgement.audited();
+}

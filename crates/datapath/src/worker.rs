@@ -1,0 +1,132 @@
+//! One worker: one backend, one pipeline, polled by somebody who owns the clock.
+
+use crate::config::DatapathConfig;
+use crate::conntrack::Conntrack;
+use crate::events;
+use crate::pipeline::{Parse, Pipeline};
+use crate::snapshot::{SharedSnapshot, Snapshot};
+use crate::stats::Stats;
+use crate::sweep::Sweep;
+use arc_swap::Cache;
+use flowlog::ring::EventWriter;
+use packet::{BURST_LEN, Burst, Instant, IoError, PacketIo, PortId};
+use std::sync::Arc;
+
+/// Owns its sockets, its memory, its connections and its event ring outright; shares the snapshot pointer.
+pub struct Worker<I: PacketIo> {
+    io: I,
+    pipeline: Pipeline,
+    snapshot: Cache<SharedSnapshot, Arc<Snapshot>>,
+    sweep: Sweep,
+    burst: Burst,
+    parses: Vec<Parse>,
+    started: bool,
+}
+
+impl<I: PacketIo> Worker<I> {
+    /// A worker over `io`. `seed` keys the connection table's hash.
+    #[must_use]
+    pub fn new(
+        io: I,
+        config: DatapathConfig,
+        snapshot: SharedSnapshot,
+        events: EventWriter,
+        seed: u64,
+    ) -> Self {
+        Self {
+            io,
+            pipeline: Pipeline::new(config, events, seed),
+            snapshot: Cache::new(snapshot),
+            sweep: Sweep::default(),
+            burst: Burst::new(),
+            parses: Vec::with_capacity(BURST_LEN),
+            started: false,
+        }
+    }
+
+    /// Receives one burst, takes every frame of it through the pipeline, sends what came of it, and runs timers.
+    /// Answers the number of frames handled.
+    ///
+    /// The burst goes through in two passes, parse and hash first and lookups second, so that the cache misses of
+    /// independent lookups overlap.
+    ///
+    /// # Errors
+    /// Only when the backend as a whole is unusable.
+    pub fn poll_once(&mut self, now: Instant) -> Result<usize, IoError> {
+        let Self { io, pipeline, snapshot, sweep, burst, parses, started } = self;
+        if !*started {
+            *started = true;
+            let adopt = pipeline.config.adopt_midstream_for;
+            pipeline.adopt_until = (!adopt.is_zero()).then(|| now + adopt);
+        }
+        let snapshot: &Snapshot = snapshot.load();
+        io.recv(burst)?;
+        parses.clear();
+        for frame in burst.iter() {
+            parses.push(pipeline.parse(io, frame));
+        }
+        let frames = burst.len();
+        for (frame, parse) in burst.drain().zip(parses.iter()) {
+            pipeline.process(io, snapshot, frame, *parse, now);
+        }
+        sweep.run(pipeline, io, snapshot, now);
+        pipeline.expire(now);
+        io.flush()?;
+        Ok(frames)
+    }
+
+    /// The backend.
+    pub fn io_mut(&mut self) -> &mut I {
+        &mut self.io
+    }
+
+    /// The backend, to look at.
+    #[must_use]
+    pub fn io(&self) -> &I {
+        &self.io
+    }
+
+    /// Counters since the start.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.pipeline.stats
+    }
+
+    /// The connection table.
+    #[must_use]
+    pub fn conntrack(&self) -> &Conntrack {
+        &self.pipeline.conntrack
+    }
+
+    /// The connection table, to restore saved connections into.
+    pub fn conntrack_mut(&mut self) -> &mut Conntrack {
+        &mut self.pipeline.conntrack
+    }
+
+    /// Whether a sweep or an expiry is pending, so that the worker should be polled again soon even if nothing
+    /// arrives.
+    #[must_use]
+    pub fn has_background_work(&self) -> bool {
+        !self.sweep.is_done()
+    }
+
+    /// Ends the connections of a port that went away.
+    pub fn remove_port(&mut self, port: PortId, now: Instant) {
+        let Pipeline { conntrack, events, stats, .. } = &mut self.pipeline;
+        conntrack.remove_port(port, &mut |conn, reason| {
+            stats.connections_closed += 1;
+            events.record(events::closed(conn, reason, now));
+        });
+    }
+}
+
+impl Pipeline {
+    fn expire(&mut self, now: Instant) {
+        let Self { conntrack, events, stats, config, fragments, .. } = self;
+        conntrack.expire(now, config.expire_per_poll, &mut |conn, reason| {
+            stats.connections_closed += 1;
+            events.record(events::closed(conn, reason, now));
+        });
+        fragments.expire(now);
+    }
+}
