@@ -56,6 +56,8 @@ impl<I: PacketIo> Worker<I> {
         let Self { io, pipeline, snapshot, sweep, burst, parses, started } = self;
         if !*started {
             *started = true;
+            // Sets the timer wheel to the present while it is empty.
+            pipeline.expire(now);
             let adopt = pipeline.config.adopt_midstream_for;
             pipeline.adopt_until = (!adopt.is_zero()).then(|| now + adopt);
         }
