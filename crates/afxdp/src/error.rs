@@ -59,3 +59,12 @@ pub enum OpenError {
         source: io::Error,
     },
 }
+
+impl OpenError {
+    /// Whether the queue simply does not exist: a device may have fewer queues in use than it could have, and the
+    /// kernel answers `EINVAL` for the others. Such a queue receives nothing, so it needs no socket.
+    #[must_use]
+    pub fn is_missing_queue(&self) -> bool {
+        matches!(self, Self::Bind { queue: 1.., source, .. } if source.raw_os_error() == Some(libc::EINVAL))
+    }
+}

@@ -4,12 +4,14 @@
 pub const CHUNK_SIZE: u32 = 4096;
 /// Chunks that neither receiving nor any port's transmissions can take: bursts in hand, held frames, answers.
 const RESERVE: u32 = 1024;
-/// Longest ring: what one port needs to ride out a scheduling gap at full rate.
-const MAX_RING: u32 = 1024;
-/// Shortest ring: two bursts, or seven frames of 65,000 bytes.
+/// Ring length by the largest number of ports it serves. A TCP sender's burst while the worker transmits fits in
+/// 2,048 (with 1,024 some percent of a bulk transfer were lost on a busy machine); each row stays within 256 MiB;
+/// 256 entries are four bursts, or fifteen frames of 65,000 bytes.
+const RINGS: [(u32, u32); 4] = [(4, 2048), (16, 1024), (40, 512), (124, 256)];
+/// Ports that memory is reserved for; with more, they share it.
+const MAX_PORTS: u32 = 250;
+/// Ring length on larger nodes.
 const MIN_RING: u32 = 128;
-/// Ring entries of all ports together in one direction: 110 ports then fit in 256 MiB.
-const RING_BUDGET: u32 = 32 << 10;
 
 /// Ring lengths and memory of one worker.
 ///
@@ -26,13 +28,12 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// For at most `ports` ports at a time. More still work, but then share what there is.
+    /// For at most `ports` ports at a time, within 256 MiB. More still work, but then share what there is.
     #[must_use]
     pub fn for_ports(ports: usize) -> Self {
-        let ports = u32::try_from(ports).unwrap_or(u32::MAX).clamp(1, RING_BUDGET / MIN_RING);
-        let share = RING_BUDGET / ports;
-        let ring = (1 << share.ilog2()).clamp(MIN_RING, MAX_RING);
-        Self { ring, reserve: RESERVE, chunks: 2 * ring * ports.max(2) + RESERVE }
+        let ports = u32::try_from(ports).unwrap_or(u32::MAX).clamp(2, MAX_PORTS);
+        let ring = RINGS.iter().find(|(most, _)| ports <= *most).map_or(MIN_RING, |(_, ring)| *ring);
+        Self { ring, reserve: RESERVE, chunks: 2 * ring * ports + RESERVE }
     }
 
     /// Bytes of packet memory.
@@ -51,8 +52,9 @@ mod tests {
         for ports in 0..=300 {
             let sizes = Sizes::for_ports(ports);
             assert!(sizes.ring.is_power_of_two());
-            let ports = (ports as u32).clamp(1, RING_BUDGET / MIN_RING);
+            let ports = (ports as u32).min(MAX_PORTS);
             assert!(sizes.chunks >= ports * 2 * sizes.ring + RESERVE, "{ports} ports: {sizes:?}");
+            assert!(sizes.bytes() <= 256 << 20, "{ports} ports: {sizes:?}");
         }
     }
 
@@ -65,6 +67,6 @@ mod tests {
 
     #[test]
     fn two_ports_need_little() {
-        assert_eq!(Sizes::for_ports(2), Sizes { ring: 1024, reserve: 1024, chunks: 5120 });
+        assert_eq!(Sizes::for_ports(2), Sizes { ring: 2048, reserve: 1024, chunks: 9216 });
     }
 }

@@ -102,7 +102,7 @@ impl Opener {
     /// socket still holds. `ifindex` guards against an interface that was replaced by another of the same name.
     ///
     /// # Errors
-    /// As [`OpenError`] tells.
+    /// As [`OpenError`] tells; [`OpenError::is_missing_queue`] is not a failure when all queues are tried in turn.
     pub fn open(&self, port: PortId, name: &str, ifindex: u32, queue: u32) -> Result<PortSocket, OpenError> {
         let c_name = CString::new(name)
             .ok()

@@ -5,10 +5,11 @@ mod bed;
 
 use std::time::{Duration, Instant};
 
-use afxdp::{OpenError, Sizes};
+use afxdp::{OpenError, Opener, PortSocket, ReclaimToken, RetiredPort, Sizes, Waker, XskIo};
 use bed::{Node, SMALL, enter, frame, ip};
 use nix::net::if_::if_nametoindex;
 use packet::{Burst, PacketIo, PortId};
+use xdp_redirect::{Fallback, Mode};
 
 /// Sends one frame from each pod to the other and asserts that both arrive.
 fn talk(node: &mut Node, a: (u16, &bed::Raw), b: (u16, &bed::Raw)) {
@@ -250,4 +251,64 @@ fn the_memory_disappears_with_its_owner() {
     assert!(anchors() >= 1);
     drop(node);
     assert_eq!(anchors(), 0);
+}
+
+/// The halves live on different threads, so everything that travels between them must.
+#[test]
+fn everything_that_changes_threads_can() {
+    fn sends<T: Send>() {}
+    sends::<Opener>();
+    sends::<XskIo>();
+    sends::<PortSocket>();
+    sends::<RetiredPort>();
+    sends::<ReclaimToken>();
+    sends::<Waker>();
+}
+
+/// P-M4: frames of a queue without a socket meet the fallback, they do not slip past.
+#[test]
+fn a_queue_without_a_socket_is_no_way_around() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    ip("link add h0 numrxqueues 2 numtxqueues 2 type veth peer name p0 numrxqueues 2 numtxqueues 2");
+    for end in ["h0", "p0"] {
+        ip(&format!("link set {end} addrgenmode none up"));
+    }
+    let ifindex = if_nametoindex("h0").expect("exists");
+    let attached = node.redirect.attach(ifindex, Mode::Pod, Fallback::Drop).expect("attach");
+    assert_eq!(attached.queues, 2);
+    let socket = node.opener.open(PortId(0), "h0", ifindex, 0).expect("queue 0");
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    node.io.add_port(socket).expect("room");
+    node.redirect.set_socket(ifindex, 0, fd).expect("socket map");
+    let (pod, host) = (bed::Raw::open("p0"), bed::Raw::open("h0"));
+    // Flows enough for both queues: the kernel picks one by hash.
+    for flow in 0..100u8 {
+        pod.send(&udp(flow));
+    }
+    let arrived = node.receive(100);
+    let counters = node.redirect.counters().expect("counters");
+    assert_eq!(counters.redirected as usize, arrived.len());
+    assert_eq!(counters.redirected + counters.fallback_dropped, 100);
+    assert_eq!(host.drain().len(), 0, "nothing reached the kernel's stack");
+    arrived.into_iter().for_each(|frame| node.io.release(frame));
+    let dropped_before = counters.fallback_dropped;
+    node.unbind(0);
+    for flow in 0..100u8 {
+        pod.send(&udp(flow));
+    }
+    let counters = node.redirect.counters().expect("counters");
+    assert_eq!(counters.fallback_dropped - dropped_before, 100, "without any socket all are dropped");
+    assert_eq!(host.drain().len(), 0);
+}
+
+/// A UDP datagram of flow number `flow`.
+fn udp(flow: u8) -> Vec<u8> {
+    let mut frame = frame(64, 0);
+    frame[14..24].copy_from_slice(&[0x45, 0, 0, 50, 0, 0, 0, 0, 64, 17]);
+    frame[26..34].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+    frame[34..38].copy_from_slice(&[flow, flow, 0, 53]);
+    frame
 }

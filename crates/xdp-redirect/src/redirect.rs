@@ -53,7 +53,7 @@ pub struct Attached {
     pub native_refused: Option<String>,
     /// Whether a link left pinned by an earlier process was taken over.
     pub adopted: bool,
-    /// Receive queues that may need a socket each.
+    /// Receive queues that the device can have; those in use need a socket each, or meet the fallback.
     pub queues: u32,
 }
 
