@@ -15,8 +15,9 @@ enum Op {
     Pass(u32),
 }
 
+/// Deadlines lie ahead, as time-outs of at least a second do.
 fn op() -> impl Strategy<Value = Op> {
-    let delay = prop_oneof![0u32..4, 0u32..300, 0u32..70_000, 0u32..20_000_000];
+    let delay = prop_oneof![1u32..4, 1u32..300, 1u32..70_000, 1u32..20_000_000];
     prop_oneof![
         4 => (0usize..24, delay.clone()).prop_map(|(i, d)| Op::Insert(i, d)),
         3 => (0usize..24, delay).prop_map(|(i, d)| Op::Reschedule(i, d)),
