@@ -1,4 +1,5 @@
 //! Rules → one [`PolicyMap`](crate::PolicyMap) per endpoint.
 
 pub(crate) mod merge;
+pub(crate) mod rules;
 pub(crate) mod sets;

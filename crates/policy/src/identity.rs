@@ -1,6 +1,11 @@
 //! Numeric peer classes, with Cilium's numbers (`pkg/identity/numericidentity.go`).
 
+pub(crate) mod filter;
+pub(crate) mod table;
+
 use core::fmt;
+
+pub use table::IdentityState;
 
 /// A numeric class of peers that share their security-relevant labels.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]

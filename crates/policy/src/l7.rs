@@ -1,8 +1,21 @@
 //! L7 rule sets: what a message must satisfy on a connection that policy redirects to inspection.
+//!
+//! One [`L7RuleSet`] is the union of every rule that covers the same packets: a message passes if any rule allows
+//! it and no deny condition matches it. Where a rule without L7 conditions covers them too, every message passes
+//! (the connection is still inspected, and its messages are seen). Sets are compiled once and shared.
+
+mod http;
+mod kafka;
+mod pattern;
+
+pub use http::{Headers, HttpRequest};
+pub use kafka::KafkaRequest;
 
 use crate::provenance::RuleId;
+use crate::rule::{HttpRule, KafkaRule, NameMatch, Sni};
 use crate::verdict::L7RuleSetId;
 use core::fmt;
+use http::HttpRules;
 use std::sync::Arc;
 
 /// The protocol whose parser a rule set needs. The order is that of precedence where rules for several protocols
@@ -30,11 +43,32 @@ impl fmt::Display for L7Kind {
     }
 }
 
+/// The answer for one message.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct L7Decision {
+    /// Whether it may pass.
+    pub allowed: bool,
+    /// Whether it passes only because of audit mode.
+    pub audited: bool,
+    /// The rule that allowed it or whose deny condition matched; else all rules of the set, none of which allowed.
+    pub rule: RuleId,
+}
+
+/// Conditions of one rule element, any one of which a message must meet.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum FragmentRules {
+    Http(Vec<HttpRule>),
+    Dns(Vec<NameMatch>),
+    Kafka(Vec<KafkaRule>),
+    Tls(Vec<Sni>),
+}
+
 /// The L7 rules of one rule element.
 #[derive(Debug)]
 pub(crate) struct L7Fragment {
     /// The rule they stand in.
     pub(crate) rule: RuleId,
+    pub(crate) rules: FragmentRules,
 }
 
 /// The union of all L7 rules that cover the same packets.
@@ -44,6 +78,8 @@ pub struct L7RuleSet {
     allow_all: bool,
     allow: Vec<Arc<L7Fragment>>,
     deny: Vec<Arc<L7Fragment>>,
+    http_allow: HttpRules,
+    http_deny: HttpRules,
     audit: bool,
     rule: RuleId,
 }
@@ -57,7 +93,8 @@ impl L7RuleSet {
         audit: bool,
         rule: RuleId,
     ) -> Self {
-        Self { kind, allow_all, allow, deny, audit, rule }
+        let (http_allow, http_deny) = (HttpRules::new(&allow), HttpRules::new(&deny));
+        Self { kind, allow_all, allow, deny, http_allow, http_deny, audit, rule }
     }
 
     /// Which parser must read the connection.
@@ -70,6 +107,68 @@ impl L7RuleSet {
     #[must_use]
     pub fn is_audited(&self) -> bool {
         self.audit
+    }
+
+    /// Whether every message passes that no deny condition matches.
+    #[must_use]
+    pub fn allows_all(&self) -> bool {
+        self.allow_all
+    }
+
+    /// May this request pass?
+    #[must_use]
+    pub fn http(&self, request: &HttpRequest<'_>) -> L7Decision {
+        if self.kind != L7Kind::Http {
+            return self.foreign();
+        }
+        self.answer(self.http_deny.find(request, true), self.http_allow.find(request, false))
+    }
+
+    /// May this question be asked? `name` in any case, with or without the final dot.
+    #[must_use]
+    pub fn dns(&self, name: &str) -> L7Decision {
+        self.by_fragment(L7Kind::Dns, |rules| matches!(rules, FragmentRules::Dns(list) if list.iter().any(|rule| rule.matches(name))))
+    }
+
+    /// May a connection with this server name be made? `None`: the hello carries no name.
+    #[must_use]
+    pub fn tls(&self, server_name: Option<&str>) -> L7Decision {
+        self.by_fragment(L7Kind::Tls, |rules| match (rules, server_name) {
+            (FragmentRules::Tls(list), Some(name)) => list.iter().any(|rule| rule.matches(name)),
+            _ => false,
+        })
+    }
+
+    /// May this request pass? With several topics each one must be allowed, by whichever rule.
+    #[must_use]
+    pub fn kafka(&self, request: &KafkaRequest<'_>) -> L7Decision {
+        if self.kind != L7Kind::Kafka {
+            return self.foreign();
+        }
+        self.answer(kafka::denied(&self.deny, request), kafka::allowed(&self.allow, request))
+    }
+
+    /// A message of a protocol that is not the one that governs.
+    fn foreign(&self) -> L7Decision {
+        L7Decision { allowed: self.audit, audited: self.audit, rule: self.rule }
+    }
+
+    fn by_fragment(&self, kind: L7Kind, matches: impl Fn(&FragmentRules) -> bool) -> L7Decision {
+        if self.kind != kind {
+            return self.foreign();
+        }
+        let find = |list: &[Arc<L7Fragment>]| list.iter().find(|one| matches(&one.rules)).map(|one| one.rule);
+        self.answer(find(&self.deny), find(&self.allow))
+    }
+
+    fn answer(&self, denied: Option<RuleId>, allowed: Option<RuleId>) -> L7Decision {
+        let allow_all = self.allow_all.then_some(self.rule);
+        let (allowed, rule) = match (denied, allowed.or(allow_all)) {
+            (Some(rule), _) => (false, rule),
+            (None, Some(rule)) => (true, rule),
+            (None, None) => (false, self.rule),
+        };
+        L7Decision { allowed: allowed || self.audit, audited: !allowed && self.audit, rule }
     }
 }
 
@@ -91,3 +190,6 @@ impl L7Table {
         L7RuleSetId(self.sets.len() as u32 - 1)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Everything that a packet may ask, immutable, swapped whole.
 
+use crate::engine::directory::Directory;
 use crate::identity::Identity;
 use crate::ip_cache::IpCache;
 use crate::l7::L7Table;
@@ -39,6 +40,8 @@ pub struct PolicySnapshot {
     pub rules: Arc<RuleTable>,
     /// What L7 rule set numbers stand for.
     pub l7: Arc<L7Table>,
+    /// Names of identities and addresses.
+    pub directory: Arc<Directory>,
 }
 
 impl PolicySnapshot {
@@ -72,7 +75,7 @@ impl PolicySnapshot {
         }
         prefixes.extend(others.iter().filter_map(|(text, identity)| Some((parse_prefix(text)?, *identity))));
         let ip_cache = Arc::new(IpCache::new(prefixes));
-        Self { epoch, ip_cache, endpoints: list, rules: Arc::new(rules), l7: Arc::default() }
+        Self { epoch, ip_cache, endpoints: list, rules: Arc::new(rules), l7: Arc::default(), directory: Arc::default() }
     }
 }
 

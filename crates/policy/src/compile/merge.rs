@@ -6,7 +6,7 @@
 
 use super::sets::{L7SetKey, RuleSets};
 use crate::l7::L7Kind;
-use crate::map::{ClassPorts, PROTOS};
+use crate::map::ClassPorts;
 use crate::provenance::RuleId;
 use crate::verdict::{Denial, DenyReason, L7RuleSetId, Permit, Verdict};
 

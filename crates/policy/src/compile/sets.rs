@@ -1,6 +1,6 @@
 //! Numbers for rule sets and L7 rule sets: equal sets get the same number, and a number is never used again.
 
-use crate::l7::{L7Fragment, L7Kind, L7RuleSet, L7Table};
+use crate::l7::{FragmentRules, L7Fragment, L7Kind, L7RuleSet, L7Table};
 use crate::provenance::{Provenance, RuleId, RuleTable};
 use crate::verdict::L7RuleSetId;
 use hashbrown::HashMap;
@@ -33,6 +33,7 @@ pub(crate) struct RuleSets {
     set_ids: Map<Box<[u32]>, RuleId>,
     table: RuleTable,
     fragments: Vec<Arc<L7Fragment>>,
+    fragment_ids: Map<(FragmentRules, u32), u32>,
     l7_ids: Map<(L7SetKey, RuleId), L7RuleSetId>,
     l7: L7Table,
 }
@@ -70,9 +71,16 @@ impl RuleSets {
         id
     }
 
-    pub(crate) fn fragment(&mut self, fragment: L7Fragment) -> u32 {
+    /// The number of the L7 rules of one element, which stands at `rule`.
+    pub(crate) fn fragment(&mut self, rules: FragmentRules, rule: u32) -> u32 {
+        if let Some(&id) = self.fragment_ids.get(&(rules.clone(), rule)) {
+            return id;
+        }
+        let id = self.fragments.len() as u32;
+        let fragment = L7Fragment { rule: self.set(&[rule]), rules: rules.clone() };
         self.fragments.push(Arc::new(fragment));
-        self.fragments.len() as u32 - 1
+        self.fragment_ids.insert((rules, rule), id);
+        id
     }
 
     pub(crate) fn l7_set(&mut self, key: L7SetKey, rule: RuleId) -> L7RuleSetId {

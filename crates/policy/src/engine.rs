@@ -1,0 +1,334 @@
+//! The control side: takes documents and workloads, hands out snapshots.
+//!
+//! Everything here runs off the packet path. A change recompiles what depends on it and nothing else: rules of the
+//! documents that differ, members of the peers that they mention, the halves (one direction of one endpoint) that
+//! hold those rules or peers. An identity that joins is patched into the halves where its peers are told apart
+//! already. Equal halves are built once and shared.
+
+pub mod directory;
+mod endpoints;
+pub(crate) mod halves;
+pub(crate) mod peers;
+mod population;
+mod sources;
+pub(crate) mod world;
+
+use crate::compile::rules::CompiledRule;
+use crate::compile::sets::RuleSets;
+use crate::document::{EmptyList, MAX_FILE_BYTES};
+use crate::identity::table::IdentityTable;
+use crate::identity::{Identity, IdentityState};
+use crate::inventory::Inventory;
+use crate::rule::{CidrGroup, Policy, Subject};
+use crate::selector::Selector;
+use crate::snapshot::PolicySnapshot;
+use directory::Directory;
+use endpoints::Endpoints;
+use hashbrown::{HashMap, HashSet};
+use peers::PeerStore;
+use population::Population;
+pub use sources::{DocumentReport, Instead, Report, SourceFile};
+use sources::Sources;
+use std::net::IpAddr;
+use std::sync::Arc;
+use world::Facts;
+
+pub(crate) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+pub(crate) type Set<T> = HashSet<T, foldhash::fast::RandomState>;
+
+/// When endpoints are enforced.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub enum EnforcementMode {
+    /// Where rules say so.
+    #[default]
+    Default,
+    /// Everywhere, both ways, even without rules.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// Settings of an engine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// The node that this is; its pods and the host are endpoints.
+    pub node_name: Arc<str>,
+    /// Name of the cluster.
+    pub cluster: Arc<str>,
+    /// When endpoints are enforced.
+    pub enforcement: EnforcementMode,
+    /// Let pass and mark what policy denies, everywhere.
+    pub audit: bool,
+    /// The same for the pods of these namespaces.
+    pub audit_namespaces: Vec<Arc<str>>,
+    /// The same for these pods, `namespace/name`; the host is `/name`.
+    pub audit_endpoints: Vec<Arc<str>>,
+    /// What an explicit empty list of rules means.
+    pub empty_list: EmptyList,
+    /// Largest policy file, in bytes; a larger one is refused.
+    pub max_file_bytes: usize,
+    /// Treat the pods of all nodes as endpoints: for offline commands.
+    pub all_nodes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            node_name: "".into(),
+            cluster: "default".into(),
+            enforcement: EnforcementMode::Default,
+            audit: false,
+            audit_namespaces: Vec::new(),
+            audit_endpoints: Vec::new(),
+            empty_list: EmptyList::default(),
+            max_file_bytes: MAX_FILE_BYTES,
+            all_nodes: false,
+        }
+    }
+}
+
+/// Endpoints that a document which could not be read selects, or may select.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Quarantine {
+    /// Whom it selects or, as far as that cannot be told, may select.
+    pub subjects: Vec<Subject>,
+    /// Where the document stands.
+    pub policy: crate::provenance::Provenance,
+}
+
+impl Quarantine {
+    fn holds(&self, is_host: bool, matches: impl Fn(&Selector) -> bool) -> bool {
+        self.subjects.iter().any(|subject| match subject {
+            Subject::Endpoint(selector) => !is_host && matches(selector),
+            Subject::Node(selector) => is_host && matches(selector),
+        })
+    }
+}
+
+/// What names one document among all: its file, its object, and which of equally named ones.
+pub(crate) type DocumentKey = (Arc<str>, crate::rule::PolicyKind, Arc<str>, Arc<str>, usize);
+
+#[derive(Debug)]
+struct Document {
+    policy: Arc<Policy>,
+    rules: Vec<Arc<CompiledRule>>,
+}
+
+/// Turns documents and workloads into snapshots.
+#[derive(Debug)]
+pub struct Engine {
+    options: Options,
+    identities: IdentityTable,
+    facts: Facts,
+    peers: PeerStore,
+    sets: RuleSets,
+    documents: Map<DocumentKey, Document>,
+    population: Population,
+    endpoints: Endpoints,
+    quarantine: Vec<Quarantine>,
+    sources: Sources,
+    next_rule: u64,
+    snapshot: Arc<PolicySnapshot>,
+}
+
+impl Engine {
+    /// An engine without documents and workloads.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let mut facts = Facts::default();
+        facts.cluster = Arc::clone(&options.cluster);
+        let mut engine = Self {
+            options,
+            identities: IdentityTable::default(),
+            facts,
+            peers: PeerStore::default(),
+            sets: RuleSets::default(),
+            documents: Map::default(),
+            population: Population::default(),
+            endpoints: Endpoints::default(),
+            quarantine: Vec::new(),
+            sources: Sources::default(),
+            next_rule: 0,
+            snapshot: Arc::default(),
+        };
+        engine.set_inventory(Inventory::default());
+        engine
+    }
+
+    /// What is in force now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<PolicySnapshot> {
+        Arc::clone(&self.snapshot)
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Changes the settings and recompiles what they touch. The node and the cluster keep their names.
+    pub fn set_options(&mut self, options: Options) {
+        let (node_name, cluster) = (Arc::clone(&self.options.node_name), Arc::clone(&self.options.cluster));
+        self.options = Options { node_name, cluster, ..options };
+        self.endpoints.populate(&self.population, &self.options, self.documents.values().flat_map(|d| &d.rules));
+        self.refresh(false);
+    }
+
+    /// Identity numbers to keep for the next start.
+    #[must_use]
+    pub fn export_identities(&self) -> IdentityState {
+        self.identities.export()
+    }
+
+    /// Restores identity numbers; to be called before the first workloads are set.
+    pub fn import_identities(&mut self, state: &IdentityState) {
+        self.identities.import(state);
+    }
+
+    /// Policies in force, by kind, namespace and name.
+    #[must_use]
+    pub fn policies(&self) -> Vec<Arc<Policy>> {
+        let mut list: Vec<_> = self.documents.values().map(|document| Arc::clone(&document.policy)).collect();
+        list.sort_by(|a, b| (a.kind, &a.namespace, &a.name, a.line).cmp(&(b.kind, &b.namespace, &b.name, b.line)));
+        list
+    }
+
+    /// The endpoint of a pod, or of the host (empty namespace).
+    #[must_use]
+    pub fn endpoint(&self, namespace: &str, name: &str) -> Option<Arc<crate::snapshot::Endpoint>> {
+        let mut endpoints = self.snapshot.endpoints.iter().flatten();
+        endpoints.find(|endpoint| *endpoint.namespace == *namespace && *endpoint.name == *name).cloned()
+    }
+
+    /// The identity of a pod, on whichever node.
+    #[must_use]
+    pub fn pod_identity(&self, namespace: &str, name: &str) -> Option<Identity> {
+        self.population.pod(namespace, name).map(|known| known.identity)
+    }
+
+    /// Puts exactly these documents in force.
+    pub fn set_documents(&mut self, policies: Vec<Arc<Policy>>, groups: Vec<CidrGroup>, quarantine: Vec<Quarantine>) {
+        let mut seen: Map<DocumentKey, Arc<Policy>> = Map::default();
+        for policy in policies {
+            let (kind, namespace, name) = policy.key();
+            let mut key = (Arc::clone(&policy.file), kind, namespace, name, 0);
+            while seen.contains_key(&key) {
+                key.4 += 1;
+            }
+            seen.insert(key, policy);
+        }
+        let mut gone = Vec::new();
+        self.documents.retain(|key, document| match seen.get(key) {
+            Some(policy) if Arc::ptr_eq(policy, &document.policy) || *policy == document.policy => true,
+            _ => {
+                gone.append(&mut document.rules);
+                false
+            }
+        });
+        let mut new = Vec::new();
+        let mut fresh: Vec<_> = seen.into_iter().filter(|(key, _)| !self.documents.contains_key(key)).collect();
+        fresh.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (key, policy) in fresh {
+            let rules: Vec<_> = policy.rules.iter().map(|rule| self.compile_rule(&policy, rule)).collect();
+            new.extend(rules.iter().cloned());
+            self.documents.insert(key, Document { policy, rules });
+        }
+        // After the new ones are in, so that peers that both mention keep their members.
+        for peer in gone.iter().flat_map(|rule| rule.peers()) {
+            self.peers.release(peer);
+        }
+        let references = self.facts.groups != groups;
+        self.facts.groups = groups;
+        self.quarantine = quarantine;
+        self.endpoints.replace_rules(&gone, &new);
+        self.refresh(references);
+    }
+
+    /// Puts exactly these workloads in place.
+    pub fn set_inventory(&mut self, inventory: Inventory) {
+        let references = self.facts.services != inventory.services;
+        self.facts.services.clone_from(&inventory.services);
+        self.population.set_inventory(inventory, &self.options, &mut self.identities);
+        self.facts.ports = self.population.port_names();
+        self.endpoints.populate(&self.population, &self.options, self.documents.values().flat_map(|d| &d.rules));
+        self.refresh(references);
+    }
+
+    /// Takes note of a DNS answer: `name` has these addresses until `ttl` seconds after `now`.
+    pub fn learn_fqdn(&mut self, name: &str, addresses: &[IpAddr], ttl: u32, now: u64) {
+        if self.population.learn(name, addresses, now.saturating_add(u64::from(ttl))) {
+            self.refresh(false);
+        }
+    }
+
+    /// Forgets what DNS answers said that have expired by `now`.
+    pub fn expire_fqdns(&mut self, now: u64) {
+        if self.population.expire(now) {
+            self.refresh(false);
+        }
+    }
+
+    fn compile_rule(&mut self, policy: &Policy, rule: &crate::rule::Rule) -> Arc<CompiledRule> {
+        self.next_rule += 1;
+        Arc::new(CompiledRule::new(self.next_rule, policy, rule, &mut self.peers, &mut self.sets))
+    }
+
+    /// Brings everything up to date after a change, and publishes the outcome if anything differs.
+    fn refresh(&mut self, references: bool) {
+        self.peers.resolve(references, &self.facts);
+        let moved = self.population.assign(&self.peers, &mut self.identities);
+        let (added, removed) = match moved {
+            Some(now) => self.facts.set_identities(now),
+            None => Default::default(),
+        };
+        self.peers.update(&self.facts, &added, &removed);
+        let endpoints = self.endpoints.compile(
+            &self.options,
+            &self.quarantine,
+            &self.facts,
+            &self.peers,
+            &added,
+            &mut self.sets,
+        );
+        self.publish(endpoints);
+    }
+
+    fn publish(&mut self, endpoints: Vec<Option<Arc<crate::snapshot::Endpoint>>>) {
+        let old = &self.snapshot;
+        let same = |(a, b): (&Option<Arc<_>>, &Option<Arc<_>>)| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        let unchanged = old.epoch > 0
+            && Arc::ptr_eq(&old.ip_cache, self.population.ip_cache())
+            && Arc::ptr_eq(&old.directory, self.population.directory())
+            && old.endpoints.len() == endpoints.len()
+            && old.endpoints.iter().zip(&endpoints).all(same);
+        if unchanged {
+            return;
+        }
+        self.snapshot = Arc::new(PolicySnapshot {
+            epoch: old.epoch + 1,
+            ip_cache: Arc::clone(self.population.ip_cache()),
+            endpoints,
+            rules: Arc::new(self.sets.table()),
+            l7: Arc::new(self.sets.l7_table()),
+            directory: Arc::clone(self.population.directory()),
+        });
+    }
+}
+
+impl PolicySnapshot {
+    /// Names of identities and addresses.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The identity behind an address, or world.
+    #[must_use]
+    pub fn identity(&self, addr: packet::Addr) -> Identity {
+        self.ip_cache.lookup(addr)
+    }
+}

@@ -1,0 +1,176 @@
+//! Files of policies → documents in force.
+//!
+//! A document that is rejected never weakens what is enforced: while its last good version is known, that one stays;
+//! at the first load its endpoints are quarantined. A file whose text did not change is not read again.
+
+use super::{Engine, Map, Quarantine};
+use crate::document::{self, Diagnostic, DocumentStatus, Outcome};
+use crate::provenance::Provenance;
+use crate::rule::{CidrGroup, Policy};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One file of policies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceFile {
+    /// Path, as it is to appear in messages.
+    pub path: String,
+    /// Contents.
+    pub text: String,
+}
+
+/// What became of a load.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Every document of every file, files by path.
+    pub documents: Vec<DocumentReport>,
+}
+
+/// One document and what is in force of it.
+#[derive(Clone, Debug)]
+pub struct DocumentReport {
+    /// The file.
+    pub file: Arc<str>,
+    /// What the reader says.
+    pub status: DocumentStatus,
+    /// For a rejected document, what is enforced in its place.
+    pub instead: Option<Instead>,
+}
+
+/// What is enforced in place of a rejected document.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Instead {
+    /// The last good version.
+    LastGood,
+    /// Nothing may pass at the endpoints that it selects or may select.
+    Quarantine,
+    /// Nothing: it is new, and what was in force stays in force.
+    Nothing,
+}
+
+impl Report {
+    /// Every finding.
+    pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.documents.iter().flat_map(|document| &document.status.diagnostics)
+    }
+
+    /// Whether no document was rejected.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        self.documents.iter().all(|document| document.status.outcome != Outcome::Rejected)
+    }
+}
+
+/// What is kept of the files between loads.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    files: BTreeMap<Arc<str>, File>,
+    /// Whether a first load has happened.
+    started: bool,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    text: String,
+    policies: Vec<Arc<Policy>>,
+    groups: Vec<CidrGroup>,
+    quarantine: Vec<Quarantine>,
+    reports: Vec<DocumentReport>,
+}
+
+/// Kind, namespace and name as texts, because a rejected document has no more.
+type ObjectName = (String, String, String);
+
+impl Engine {
+    /// Puts the policies of exactly these files in force.
+    pub fn set_policies(&mut self, files: Vec<SourceFile>) -> Report {
+        let options = document::Options {
+            empty_list: self.options.empty_list,
+            cluster: Some(Arc::clone(&self.options.cluster)),
+            max_file_bytes: self.options.max_file_bytes,
+        };
+        let mut before = std::mem::take(&mut self.sources.files);
+        let first = !std::mem::replace(&mut self.sources.started, true);
+        for source in files {
+            let path: Arc<str> = source.path.as_str().into();
+            let old = before.remove(&path);
+            let file = match old {
+                Some(old) if old.text == source.text => old,
+                old => File::read(&path, source.text, old.unwrap_or_default(), first, &options),
+            };
+            self.sources.files.insert(path, file);
+        }
+        let files = self.sources.files.values();
+        let policies = files.clone().flat_map(|file| &file.policies).cloned().collect();
+        let groups = files.clone().flat_map(|file| &file.groups).cloned().collect();
+        let quarantine = files.clone().flat_map(|file| &file.quarantine).cloned().collect();
+        let documents = files.flat_map(|file| &file.reports).cloned().collect();
+        self.set_documents(policies, groups, quarantine);
+        Report { documents }
+    }
+}
+
+impl File {
+    fn read(path: &Arc<str>, text: String, old: Self, first: bool, options: &document::Options) -> Self {
+        let loaded = document::load(&text, path, options);
+        let mut policies: Vec<Arc<Policy>> = loaded.policies.into_iter().map(Arc::new).collect();
+        let mut groups = loaded.cidr_groups;
+        let new_names: Vec<ObjectName> = policies.iter().map(|p| policy_name(p)).chain(groups.iter().map(group_name)).collect();
+        let mut kept: Map<ObjectName, ()> = Map::default();
+        let (mut quarantine, mut reports) = (Vec::new(), Vec::new());
+        for status in loaded.documents {
+            let mut instead = None;
+            if status.outcome == Outcome::Rejected {
+                let name = (status.kind.clone(), status.namespace.clone(), status.name.clone());
+                // Without a name it may be any of those that this file no longer holds.
+                let stands_for = |other: &ObjectName| *other == name || (status.name.is_empty() && !new_names.contains(other));
+                let good: Vec<_> = old.policies.iter().filter(|p| stands_for(&policy_name(p))).collect();
+                let good_groups: Vec<_> = old.groups.iter().filter(|group| stands_for(&group_name(group))).collect();
+                let held = old.quarantine.iter().any(|q| same_object(&q.policy, &name));
+                let found = !good.is_empty() || !good_groups.is_empty();
+                for policy in good {
+                    if kept.insert(policy_name(policy), ()).is_none() {
+                        policies.push(Arc::clone(policy));
+                    }
+                }
+                for group in good_groups {
+                    if kept.insert(group_name(group), ()).is_none() {
+                        groups.push(group.clone());
+                    }
+                }
+                instead = Some(match found {
+                    true => Instead::LastGood,
+                    false if first || held => Instead::Quarantine,
+                    false => Instead::Nothing,
+                });
+                if instead == Some(Instead::Quarantine) {
+                    quarantine.push(Quarantine { subjects: status.may_select.clone(), policy: provenance(path, &status) });
+                }
+            }
+            reports.push(DocumentReport { file: Arc::clone(path), status, instead });
+        }
+        Self { text, policies, groups, quarantine, reports }
+    }
+}
+
+fn policy_name(policy: &Policy) -> ObjectName {
+    (policy.kind.as_str().to_owned(), policy.namespace.to_string(), policy.name.to_string())
+}
+
+fn group_name(group: &CidrGroup) -> ObjectName {
+    ("CiliumCIDRGroup".to_owned(), String::new(), group.name.to_string())
+}
+
+fn same_object(policy: &Provenance, name: &ObjectName) -> bool {
+    (&policy.kind, &policy.namespace, &policy.name) == (&name.0, &name.1, &name.2)
+}
+
+fn provenance(path: &Arc<str>, status: &DocumentStatus) -> Provenance {
+    Provenance {
+        kind: status.kind.clone(),
+        namespace: status.namespace.clone(),
+        name: status.name.clone(),
+        file: path.to_string(),
+        line: status.line,
+    }
+}
