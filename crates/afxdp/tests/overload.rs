@@ -288,3 +288,32 @@ fn a_sleeper_wakes_for_frames_and_for_its_waker() {
     assert!(!node.io.wait(Some(Duration::from_millis(1))).expect("wait"), "once");
     assert!(start.elapsed() < Duration::from_secs(4));
 }
+
+/// P-T5, P-T7: a transmit call that takes only a part is repeated until the ring is empty.
+#[test]
+fn what_one_transmit_call_leaves_the_next_one_takes() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (_a, b) = (node.pod(0), node.pod(1));
+    // XDP_MAX_TX_SKB_BUDGET back to its default: 32 of the 128 frames a call.
+    let (budget, fd) = (32u32, node.fd(1));
+    // SAFETY: the pointer and length describe `budget`.
+    let set = unsafe { libc::setsockopt(fd, libc::SOL_XDP, 9, (&raw const budget).cast(), 4) };
+    if set != 0 {
+        println!("SKIPPED: this kernel has no transmit budget option, so it is 32 already");
+    }
+    let before = node.io.stats().wakeups;
+    for mark in 0..SMALL.ring {
+        let mut out = node.io.alloc(PortId(1), 100).expect("memory");
+        node.io.bytes_mut(&mut out).copy_from_slice(&frame(100, mark as u8));
+        node.io.send(PortId(1), out).expect("room");
+    }
+    node.io.flush().expect("flush");
+    let expected: Vec<_> = (0..SMALL.ring).map(|mark| frame(100, mark as u8)).collect();
+    assert_eq!(b.wait(expected.len()), expected, "each once and in order");
+    assert!(node.io.stats().wakeups - before >= 4);
+    assert_eq!(node.io.stats().tx_lost, 0);
+    node.settle();
+}

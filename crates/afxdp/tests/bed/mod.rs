@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) opener: Opener,
     pub(crate) io: XskIo,
     mtu: u32,
+    /// The socket of each port's first queue.
+    fds: std::collections::BTreeMap<u16, i32>,
 }
 
 impl Node {
@@ -52,7 +54,7 @@ impl Node {
         let redirect =
             Redirect::load(&Options { pin: None, ..Options::default() }).expect("the program loads");
         let (opener, io) = afxdp::open(sizes).expect("AF_XDP works here");
-        Self { redirect, opener, io, mtu }
+        Self { redirect, opener, io, mtu, fds: Default::default() }
     }
 
     /// A pod: veth `hN`/`pN`, attached and in service as port N. Answers the raw socket on its side.
@@ -77,6 +79,7 @@ impl Node {
             match self.opener.open(PortId(number), &host, ifindex, queue) {
                 Ok(socket) => {
                     let fd = socket.as_raw_fd();
+                    self.fds.entry(number).or_insert(fd);
                     self.io.add_port(socket).expect("there is room for a port");
                     self.redirect.set_socket(ifindex, queue, fd).expect("socket map");
                 }
@@ -86,8 +89,14 @@ impl Node {
         }
     }
 
+    /// The socket that transmits for a port.
+    pub(crate) fn fd(&self, number: u16) -> i32 {
+        self.fds[&number]
+    }
+
     /// Takes a port away and gives its memory back.
     pub(crate) fn unbind(&mut self, number: u16) {
+        self.fds.remove(&number);
         let retired = self.io.remove_port(PortId(number)).expect("there is such a port");
         let token = retired.close();
         self.io.reclaim(token);
