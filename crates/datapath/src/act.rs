@@ -7,9 +7,11 @@ use crate::pipeline::Pipeline;
 use crate::ports::{Port, PortKind};
 use crate::snapshot::Snapshot;
 use crate::track::Dropped;
+use crate::verify::Completion;
 use flowlog::DropReason;
+use packet::checksum;
 use packet::emit::{self, IcmpError};
-use packet::{Arp, ChecksumRequest, Frame, Instant, L4, Packet, PacketIo, Parsed, PortId};
+use packet::{Arp, Frame, Instant, L4, Packet, PacketIo, Parsed, PortId};
 use policy::Identity;
 
 /// A decision about one frame.
@@ -22,7 +24,7 @@ pub enum Action {
         /// The port it leaves by.
         out: PortId,
         /// What of its checksum is left to be completed.
-        checksum: Option<ChecksumRequest>,
+        checksum: Completion,
     },
     /// Drop it, and say so.
     Drop(Dropped),
@@ -83,7 +85,7 @@ impl Pipeline {
         mut frame: Frame,
         packet: &Packet,
         out: PortId,
-        checksum: Option<ChecksumRequest>,
+        completion: Completion,
         now: Instant,
     ) {
         let Some(port) = snapshot.ports.get(out) else {
@@ -104,8 +106,10 @@ impl Pipeline {
         emit::edit::set_eth(bytes, port.mac, port.peer_mac);
         // `classify` has refused what has no hop left, so this cannot fail.
         let _ = emit::edit::decrement_ttl(bytes, packet);
-        if let Some(request) = checksum {
-            frame.request_checksum(request);
+        match completion {
+            Completion::None => {}
+            Completion::OnSend(request) => frame.request_checksum(request),
+            Completion::Here => checksum::complete(io, &mut frame, packet),
         }
         let len = frame.len() as u64;
         match io.send(out, frame) {
