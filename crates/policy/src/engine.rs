@@ -67,6 +67,9 @@ pub struct Options {
     pub empty_list: EmptyList,
     /// Largest policy file, in bytes; a larger one is refused.
     pub max_file_bytes: usize,
+    /// Limit peer selectors that name no cluster to this one. Off, a selector such as "namespace not in (a)" also
+    /// matches what is in no namespace, the world included.
+    pub scope_to_cluster: bool,
     /// Treat the pods of all nodes as endpoints: for offline commands.
     pub all_nodes: bool,
 }
@@ -82,6 +85,7 @@ impl Default for Options {
             audit_endpoints: Vec::new(),
             empty_list: EmptyList::default(),
             max_file_bytes: MAX_FILE_BYTES,
+            scope_to_cluster: false,
             all_nodes: false,
         }
     }
@@ -205,6 +209,12 @@ impl Engine {
     #[must_use]
     pub fn pod_identity(&self, namespace: &str, name: &str) -> Option<Identity> {
         self.population.pod(namespace, name).map(|known| known.identity)
+    }
+
+    /// The identity of a node as this one sees it.
+    #[must_use]
+    pub fn node_identity(&self, name: &str) -> Option<Identity> {
+        self.population.node(name).map(|node| self.population.node_identity(node))
     }
 
     /// Puts exactly these documents in force.

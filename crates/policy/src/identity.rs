@@ -39,6 +39,12 @@ impl Identity {
     /// First identity of the node-local range (CIDR, FQDN), 16777217–33554431.
     pub const FIRST_NODE_LOCAL: Self = Self(0x0100_0001);
 
+    /// The reserved identity of that name.
+    #[must_use]
+    pub fn from_reserved_name(name: &str) -> Option<Self> {
+        (0..=10).map(Self).find(|identity| identity.reserved_name() == Some(name))
+    }
+
     /// The name of a reserved identity (`host`, `world`, …), without the `reserved:` source.
     #[must_use]
     pub const fn reserved_name(self) -> Option<&'static str> {

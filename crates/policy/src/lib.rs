@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod compile;
+pub mod conformance;
 pub mod direction;
 pub mod document;
 pub mod engine;

@@ -166,8 +166,11 @@ fn compile_ports(ports: &Ports) -> Vec<CompiledPort> {
                     IcmpFamily::V4 => ProtoSlot::ICMP,
                     IcmpFamily::V6 => ProtoSlot::ICMPV6,
                 };
-                let kind = u16::from(icmp.kind);
-                CompiledPort::Numbers { protos: slot.bit(), first: kind, last: kind }
+                match u16::from(icmp.kind) {
+                    // The type stands where the port stands, and port 0 is every port, as in Cilium.
+                    0 => CompiledPort::Every { protos: slot.bit() },
+                    kind => CompiledPort::Numbers { protos: slot.bit(), first: kind, last: kind },
+                }
             })
             .collect(),
     }

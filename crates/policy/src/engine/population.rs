@@ -64,6 +64,14 @@ impl Population {
         self.inventory.nodes.iter().find(|node| *node.name == *name)
     }
 
+    pub(crate) fn node_identity(&self, node: &Node) -> Identity {
+        match (*node.name == *self.node_name, node.kube_api_server) {
+            (true, _) => Identity::HOST,
+            (false, true) => Identity::KUBE_APISERVER,
+            (false, false) => Identity::REMOTE_NODE,
+        }
+    }
+
     pub(crate) fn port_names(&self) -> PortNames {
         PortNames::new(self.inventory.pods.iter().flat_map(|pod| &pod.ports))
     }
@@ -205,11 +213,7 @@ impl Population {
             }));
         }
         for node in &self.inventory.nodes {
-            let identity = match (*node.name == *self.node_name, node.kube_api_server) {
-                (true, _) => Identity::HOST,
-                (false, true) => Identity::KUBE_APISERVER,
-                (false, false) => Identity::REMOTE_NODE,
-            };
+            let identity = self.node_identity(node);
             let workload = Arc::new(Workload {
                 kind: WorkloadKind::Node,
                 namespace: "".into(),

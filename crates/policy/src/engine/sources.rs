@@ -84,13 +84,22 @@ type ObjectName = (String, String, String);
 impl Engine {
     /// Puts the policies of exactly these files in force.
     pub fn set_policies(&mut self, files: Vec<SourceFile>) -> Report {
+        self.load(files, false)
+    }
+
+    /// The same, but rejected documents are left out and quarantine nothing: for offline commands.
+    pub fn set_rejecting(&mut self, files: Vec<SourceFile>) -> Report {
+        self.load(files, true)
+    }
+
+    fn load(&mut self, files: Vec<SourceFile>, rejecting: bool) -> Report {
         let options = document::Options {
             empty_list: self.options.empty_list,
-            cluster: Some(Arc::clone(&self.options.cluster)),
+            cluster: self.options.scope_to_cluster.then(|| Arc::clone(&self.options.cluster)),
             max_file_bytes: self.options.max_file_bytes,
         };
         let mut before = std::mem::take(&mut self.sources.files);
-        let first = !std::mem::replace(&mut self.sources.started, true);
+        let first = !std::mem::replace(&mut self.sources.started, true) && !rejecting;
         for source in files {
             let path: Arc<str> = source.path.as_str().into();
             let old = before.remove(&path);
