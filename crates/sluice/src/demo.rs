@@ -1,4 +1,20 @@
-//! `sluice demo`.
+//! `sluice demo`: a three-tier cluster in network namespaces, its policies, and who may talk to whom, shown live.
+//!
+//! Where namespaces or AF_XDP are missing the same conversations run through the memory backend, and the output says
+//! so in its first and last line.
+
+mod conversation;
+mod live;
+mod memory;
+mod missing_rule;
+mod report;
+mod stack;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::testbed::{self, Leftovers, prereq};
 
 /// What was typed after `sluice demo`.
 #[derive(Debug, Clone, clap::Args)]
@@ -14,7 +30,31 @@ pub struct DemoArgs {
     pub memory: bool,
 }
 
-/// Runs the demo; the exit code is 0 when every outcome was the expected one, 1 otherwise, 2 when it could not run.
-pub fn run(_args: DemoArgs) -> anyhow::Result<std::process::ExitCode> {
-    anyhow::bail!("the demo is being built")
+/// Runs the demo; the exit code is 0 when every outcome was the expected one and 1 otherwise.
+///
+/// # Errors
+/// It could not run at all: a step was refused, or the user interrupted.
+pub fn run(args: DemoArgs) -> Result<ExitCode> {
+    if args.cleanup {
+        let removed = testbed::cleanup(Leftovers::CrashedAndKept);
+        println!("removed {} leftover cluster(s){}", removed.len(), list(&removed));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let missing = if args.memory { Vec::new() } else { prereq::missing() };
+    for thing in &missing {
+        eprintln!("missing: {}: {}", thing.what, thing.remedy);
+    }
+    let as_expected = if args.memory || !missing.is_empty() {
+        if args.keep {
+            anyhow::bail!("--keep needs the real cluster, and this machine lacks what is named above");
+        }
+        memory::run()?
+    } else {
+        live::run(args.keep)?
+    };
+    Ok(if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn list(tags: &[String]) -> String {
+    if tags.is_empty() { String::new() } else { format!(": {}", tags.join(", ")) }
 }

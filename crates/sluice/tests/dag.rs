@@ -56,7 +56,10 @@ fn in_tree_dependencies_follow_the_table() {
                 assert!(allowed[name].contains(used), "{name} may not use {used}");
             } else {
                 let source = text(dependency, "source");
-                assert!(source.starts_with("registry+"), "{name} takes {used} from {source:?}, not from the registry");
+                assert!(
+                    source.starts_with("registry+"),
+                    "{name} takes {used} from {source:?}, not from the registry"
+                );
             }
         }
     }
@@ -99,6 +102,9 @@ fn every_member_inherits_the_lints_of_the_workspace() {
     for package in metadata["packages"].as_array().expect("packages") {
         let manifest = text(package, "manifest_path");
         let source = std::fs::read_to_string(manifest).expect("the manifest is readable");
-        assert!(source.contains("[lints]\nworkspace = true"), "{manifest} does not inherit [workspace.lints]");
+        assert!(
+            source.contains("[lints]\nworkspace = true"),
+            "{manifest} does not inherit [workspace.lints]"
+        );
     }
 }

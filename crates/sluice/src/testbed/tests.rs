@@ -67,3 +67,60 @@ fn a_crashed_run_is_found_and_a_live_one_left_alone() {
     assert!(netns::list(&node).is_empty());
     assert_eq!(netns::list(live.node().name()).len(), 1);
 }
+
+#[test]
+fn the_small_peers_tell_what_happened() {
+    if skipped("peers") {
+        return;
+    }
+    let mut bed = TestBed::new(Routing::Kernel).expect("a node");
+    for name in ["client", "server"] {
+        bed.add_pod(PodSpec::new("shop", name, "app=x").mtu(9000)).expect("a pod");
+    }
+    servers::start_peer(&mut bed, "shop/server", &["echo", "tcp", "7"], 7).expect("echo");
+    servers::start_peer(&mut bed, "shop/server", &["echo", "udp", "7"], 7).expect("echo");
+    servers::start_peer(&mut bed, "shop/server", &["sink", "9"], 9).expect("sink");
+    let mut hear = servers::peer(&bed, bed.pod("shop/server"), &["hear-sctp", "5"]).expect("a peer");
+    bed.start("hear", &mut hear).expect("starts");
+
+    let (v4, v6) = (bed.pod("shop/server").ipv4().to_string(), bed.pod("shop/server").ipv6().to_string());
+    let say = |args: &[&str]| {
+        let mut command = servers::peer(&bed, bed.pod("shop/client"), args).expect("a peer");
+        let output = exec::run(&mut command, LIMIT).expect("it runs");
+        output.stdout.lines().last().unwrap_or_default().to_owned() + &output.stderr
+    };
+    let ok = |said: String| assert!(said.contains("\"end\": \"ok\""), "{said}");
+    for host in [&v4, &v6] {
+        ok(say(&["ask", "tcp", host, "7", "100000"]));
+        ok(say(&["ask", "udp", host, "7", "20000"]));
+        ok(say(&["send", host, "9", "5000000"]));
+        ok(say(&["chat", host, "7", "0.3"]));
+    }
+    assert!(say(&["ask", "tcp", &v4, "99", "1"]).contains("ECONNREFUSED"));
+    assert!(say(&["sctp", &v4, "3868"]).contains("true"));
+    assert!(say(&["spoof", "10.244.1.77", &v4, "7"]).contains("true"));
+    let heard = || std::fs::read_to_string(bed.file("hear.log")).unwrap_or_default();
+    exec::wait_for("the chunk", LIMIT, || heard().contains("3868")).expect("heard");
+}
+
+#[test]
+fn a_real_database_answers_across_pods() {
+    if skipped("postgres") {
+        return;
+    }
+    if !servers::postgres_installed() {
+        eprintln!("SKIPPED postgres: not installed");
+        return;
+    }
+    let mut bed = TestBed::new(Routing::Kernel).expect("a node");
+    for name in ["api", "db"] {
+        bed.add_pod(PodSpec::new("shop", name, "app=x")).expect("a pod");
+    }
+    servers::start_postgres(&mut bed, "shop/db").expect("postgres");
+    for address in [bed.pod("shop/db").ipv4().to_string(), bed.pod("shop/db").ipv6().to_string()] {
+        let conninfo = format!("host={address} user=shop dbname=shop");
+        let out =
+            bed.pod("shop/api").run(&["psql", "-qAtXd", &conninfo, "-c", "SELECT item FROM orders"], LIMIT);
+        assert_eq!(out.expect("psql runs").text(), "sluice gate");
+    }
+}

@@ -1,0 +1,104 @@
+//! What the demo prints: a line for each conversation as it ends, aligned, in colour on a terminal only.
+
+use std::io::{IsTerminal, Write};
+
+use owo_colors::{OwoColorize, Style};
+
+use super::conversation::{Conversation, Expect, Happened, Outcome};
+
+/// Prints the table and remembers whether all went as expected.
+#[derive(Debug)]
+pub(super) struct Report {
+    colour: bool,
+    widths: [usize; 3],
+    unexpected: usize,
+    shown: usize,
+}
+
+impl Report {
+    /// A report whose columns fit these conversations.
+    pub(super) fn new(conversations: &[Conversation]) -> Self {
+        let width = |text: fn(&Conversation) -> String| {
+            conversations.iter().map(|one| text(one).len()).max().unwrap_or(0)
+        };
+        Self {
+            colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            widths: [
+                width(|one| one.from.short().to_owned()),
+                width(Conversation::destination),
+                width(|one| one.probe.to_string()),
+            ],
+            unexpected: 0,
+            shown: 0,
+        }
+    }
+
+    /// A heading with an empty line before it.
+    pub(super) fn heading(&self, text: &str) {
+        self.line(&format!("\n{}", self.paint(text, Style::new().bold())));
+    }
+
+    /// One line as it is.
+    pub(super) fn line(&self, text: &str) {
+        // A reader that went away (`| head`) must not keep the testbed from being taken down.
+        let mut out = std::io::stdout().lock();
+        let _closed = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    /// A line of less weight.
+    pub(super) fn note(&self, text: &str) {
+        self.line(&self.paint(text, Style::new().dimmed()));
+    }
+
+    /// The names of the columns.
+    pub(super) fn header(&self) {
+        let [from, to, what] = self.widths;
+        self.note(&format!("  {:from$}    {:to$}  {:what$}  expected  happened", "from", "to", "what"));
+    }
+
+    /// One conversation.
+    pub(super) fn outcome(&mut self, outcome: &Outcome) {
+        let [from, to, what] = self.widths;
+        let one = &outcome.conversation;
+        let expected = match one.expect {
+            Expect::Allowed => "answer  ",
+            Expect::Dropped => "silence ",
+        };
+        let happened = match &outcome.happened {
+            Happened::Answered(how) => format!("answer in {} ms: {how}", outcome.elapsed.as_millis()),
+            Happened::Silence => format!("silence for {:.1} s", outcome.elapsed.as_secs_f32()),
+            Happened::Failed(why) => format!("failed: {why}"),
+        };
+        self.shown += 1;
+        let (mark, style) = if outcome.as_expected() {
+            ("ok", Style::new().green())
+        } else {
+            self.unexpected += 1;
+            ("NOT AS EXPECTED", Style::new().red().bold())
+        };
+        self.line(&format!(
+            "  {:from$} -> {:to$}  {:what$}  {expected}  {happened}  {}",
+            one.from.short(),
+            one.destination(),
+            one.probe.to_string(),
+            self.paint(mark, style)
+        ));
+    }
+
+    /// The closing line; true when all went as expected.
+    pub(super) fn verdict(&self, how: &str) -> bool {
+        let good = self.unexpected == 0;
+        let text = if good {
+            self.paint(&format!("All {} outcomes are as expected", self.shown), Style::new().green().bold())
+        } else {
+            let text = format!("{} of {} outcomes are NOT as expected", self.unexpected, self.shown);
+            self.paint(&text, Style::new().red().bold())
+        };
+        self.line(&format!("\n{text} ({how})."));
+        good
+    }
+
+    fn paint(&self, text: &str, style: Style) -> String {
+        if self.colour { text.style(style).to_string() } else { text.to_owned() }
+    }
+}
