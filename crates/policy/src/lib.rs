@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod ip_cache;
 pub mod l7;
 pub mod label;
+pub mod lint;
 pub mod map;
 pub mod provenance;
 pub mod re2;

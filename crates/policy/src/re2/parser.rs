@@ -361,7 +361,7 @@ impl Parser {
                     self.digits(0, 16, 2)
                 }
             }
-            c if c.is_ascii() && !c.is_ascii_alphanumeric() && c != '_' => return Ok(c),
+            c if c.is_ascii() && !c.is_ascii_alphanumeric() => return Ok(c),
             c => return self.fail(format!("`\\{c}` has no meaning")),
         };
         match char::from_u32(code) {
