@@ -4,5 +4,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod args;
+pub mod cli;
+pub mod config;
 pub mod demo;
+pub mod host_port;
+pub mod logging;
+pub mod netlink;
+pub mod policy_cmd;
+pub mod privileges;
+pub mod run;
+pub mod service;
+pub mod show;
 pub mod testbed;

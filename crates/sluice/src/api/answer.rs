@@ -1,0 +1,360 @@
+//! The answers: what is in force, as JSON with stable keys.
+
+use super::request::Request;
+use super::{metrics, write_line};
+use crate::run::shared::{PortView, Shared};
+use anyhow::{Context as _, Result};
+use datapath::conntrack::Conn;
+use datapath::stats::{PortStats, Stats};
+use flowlog::DropReason;
+use packet::{Instant, IoStats};
+use policy::engine::directory::WorkloadKind;
+use policy::{Direction, Endpoint, EndpointId, Identity, PolicySnapshot, RuleId, Verdict};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Connections taken from the worker at a time.
+const CHUNK: usize = 256;
+
+/// What the worker says about itself.
+#[derive(Clone, Debug)]
+pub struct WorkerReport {
+    /// Pipeline counters.
+    pub stats: Stats,
+    /// Backend counters.
+    pub io: IoStats,
+    /// Connections tracked now.
+    pub connections: usize,
+    /// Chunks of packet memory not in use.
+    pub free_chunks: usize,
+}
+
+/// Asks the worker.
+///
+/// # Errors
+/// When it does not answer.
+pub fn report(shared: &Shared) -> Result<WorkerReport> {
+    shared.worker.ask(|worker, _| WorkerReport {
+        stats: worker.stats().clone(),
+        io: packet::PacketIo::stats(worker.io()),
+        connections: worker.conntrack().len(),
+        free_chunks: worker.io().free_chunks(),
+    })
+}
+
+/// Answers everything that is answered with one value.
+///
+/// # Errors
+/// When what is asked for does not exist, or the worker does not answer.
+pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
+    let snapshot = shared.snapshot.load_full();
+    let policy = &*snapshot.policy;
+    Ok(match request {
+        Request::Status => status(shared)?,
+        Request::Endpoints => policy.endpoints.iter().flatten().map(|endpoint| endpoint_value(endpoint, shared)).collect(),
+        Request::Identities => identities(policy),
+        Request::Ips => ips(policy),
+        Request::Policies => shared.policies().iter().map(|policy| policy_value(policy, false)).collect(),
+        Request::Policy { name } => {
+            let found: Vec<Value> = shared
+                .policies()
+                .iter()
+                .filter(|policy| full_name(&policy.namespace, &policy.name) == *name)
+                .map(|policy| policy_value(policy, true))
+                .collect();
+            found.is_empty().then(|| format!("no policy {name} is in force")).map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
+            Value::Array(found)
+        }
+        Request::PolicyMap { endpoint } => policy_map(policy, endpoint)?,
+        Request::Metrics => Value::String(metrics::text(shared)?),
+        Request::Conntrack { .. } | Request::Observe(_) => Value::Null,
+    })
+}
+
+fn status(shared: &Shared) -> Result<Value> {
+    let view = shared.view();
+    let mut report = report(shared)?;
+    let policy = Arc::clone(&shared.snapshot.load().policy);
+    let load = shared.worker.load();
+    let busy = load.busy_polls.load(Ordering::Relaxed);
+    let idle = load.idle_polls.load(Ordering::Relaxed);
+    let ports: Vec<Value> = view
+        .ports
+        .iter()
+        .map(|port| port_value(port, *report.stats.port(packet::PortId(port.id))))
+        .collect();
+    let endpoints = policy.endpoints.iter().flatten().count();
+    let WorkerReport { stats, io, connections, free_chunks } = report;
+    Ok(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "node": shared.node,
+        "cluster": shared.cluster,
+        "healthy": view.errors.is_empty(),
+        "startedAt": shared.clock.started_at.to_string(),
+        "uptimeSeconds": shared.clock.uptime().as_secs(),
+        "ports": ports,
+        "afxdp": {
+            "rxFrames": io.rx_frames, "rxBytes": io.rx_bytes, "rxLost": io.rx_lost,
+            "txFrames": io.tx_frames, "txBytes": io.tx_bytes, "txRefused": io.tx_refused, "txLost": io.tx_lost,
+            "allocFailed": io.alloc_failed, "wakeups": io.wakeups, "freeChunks": free_chunks,
+        },
+        "frames": {
+            "received": stats.received, "forwarded": stats.forwarded, "answered": stats.answered,
+            "generated": stats.generated, "dropped": stats.dropped_total(),
+        },
+        "drops": drops(&stats),
+        "connections": {
+            "current": connections, "max": shared.max_connections,
+            "opened": stats.connections_opened, "closed": stats.connections_closed, "rejudged": stats.rejudged,
+        },
+        "policy": { "epoch": policy.epoch, "endpoints": endpoints, "policies": shared.policies().len() },
+        "xdp": shared.kernel_counters().map(|xdp| json!({
+            "redirected": xdp.redirected, "passedNotOurs": xdp.passed_not_ours, "passedUplink": xdp.passed_uplink,
+            "fallbackDropped": xdp.fallback_dropped, "fallbackPassed": xdp.fallback_passed,
+            "staleHeartbeat": xdp.stale_heartbeat, "noSocket": xdp.no_socket, "unknownPort": xdp.unknown_port,
+            "tooShort": xdp.too_short,
+        })),
+        "load": {
+            "busyPolls": busy, "idlePolls": idle, "sleeps": load.sleeps.load(Ordering::Relaxed),
+            "occupancy": if busy + idle == 0 { 0.0 } else { busy as f64 / (busy + idle) as f64 },
+        },
+        "flowLog": shared.flows.status(),
+        "errors": view.errors,
+        "warnings": view.warnings,
+    }))
+}
+
+/// Drops by reason, without those that never happened. Reasons that share Hubble's name are summed.
+#[must_use]
+pub fn drops(stats: &Stats) -> BTreeMap<&'static str, u64> {
+    let mut drops = BTreeMap::new();
+    for reason in DropReason::ALL {
+        let count = stats.dropped_for(*reason);
+        if count != 0 {
+            *drops.entry(reason.hubble().0).or_default() += count;
+        }
+    }
+    drops
+}
+
+fn port_value(port: &PortView, stats: PortStats) -> Value {
+    json!({
+        "id": port.id, "interface": port.interface, "owner": port.owner, "mode": port.mode, "up": port.up,
+        "queues": port.queues, "mtu": port.mtu, "peerMac": port.peer_mac,
+        "rxFrames": stats.rx_frames, "rxBytes": stats.rx_bytes,
+        "txFrames": stats.tx_frames, "txBytes": stats.tx_bytes, "dropped": stats.dropped,
+    })
+}
+
+fn full_name(namespace: &str, name: &str) -> String {
+    if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
+}
+
+fn labels(policy: &PolicySnapshot, identity: Identity) -> Vec<String> {
+    let labels = policy.directory().labels(identity);
+    labels.map(|labels| labels.iter().map(ToString::to_string).collect()).unwrap_or_default()
+}
+
+fn endpoint_value(endpoint: &Endpoint, shared: &Shared) -> Value {
+    let snapshot = shared.snapshot.load();
+    let directory = snapshot.policy.directory();
+    let mut addresses: Vec<(bool, String)> = directory
+        .addresses()
+        .into_iter()
+        .filter(|(_, workload)| {
+            workload.kind == WorkloadKind::Pod
+                && workload.namespace == endpoint.namespace
+                && workload.name == endpoint.name
+        })
+        .map(|(addr, _)| (addr.is_v4(), addr.to_string()))
+        .collect();
+    addresses.sort();
+    let family = |v4: bool| addresses.iter().filter(|(is, _)| *is == v4).map(|(_, text)| text.clone()).collect::<Vec<_>>();
+    let enforcement = |direction| match (endpoint.map.is_enforced(direction), endpoint.map.is_audited(direction)) {
+        (true, true) => "Disabled (Audit)",
+        (true, false) => "Enabled",
+        (false, _) => "Disabled",
+    };
+    let port = snapshot.ports.iter().find(
+        |port| matches!(&port.kind, datapath::ports::PortKind::Pod { endpoint: Some(id), .. } if *id == endpoint.id),
+    );
+    json!({
+        "id": endpoint.id.0,
+        "namespace": &*endpoint.namespace,
+        "name": &*endpoint.name,
+        "identity": endpoint.identity.0,
+        "labels": labels(&snapshot.policy, endpoint.identity),
+        "ingressEnforcement": enforcement(Direction::Ingress),
+        "egressEnforcement": enforcement(Direction::Egress),
+        "ipv4": family(true),
+        "ipv6": family(false),
+        "interface": port.map(|port| port.name.clone()),
+        "state": if port.is_some() || endpoint.identity == Identity::HOST { "ready" } else { "waiting-for-interface" },
+    })
+}
+
+fn identities(policy: &PolicySnapshot) -> Value {
+    let mut references: BTreeMap<Identity, u64> = BTreeMap::new();
+    for (_, workload) in policy.directory().addresses() {
+        *references.entry(workload.identity).or_default() += 1;
+    }
+    let value = |(identity, _): (Identity, &policy::label::LabelSet)| {
+        json!({
+            "id": identity.0,
+            "labels": labels(policy, identity),
+            "references": references.get(&identity).copied().unwrap_or(0),
+        })
+    };
+    policy.directory().identities().into_iter().map(value).collect()
+}
+
+fn ips(policy: &PolicySnapshot) -> Value {
+    let value = |(addr, workload): (packet::Addr, &policy::engine::directory::Workload)| {
+        json!({
+            "ip": addr.to_string(),
+            "identity": workload.identity.0,
+            "source": match workload.kind {
+                WorkloadKind::Pod => "pod",
+                WorkloadKind::Node => "node",
+                WorkloadKind::External => "external",
+            },
+            "name": full_name(&workload.namespace, &workload.name),
+            "node": &*workload.node,
+            "dnsNames": policy.directory().dns_names(addr).iter().map(|name| &**name).collect::<Vec<_>>(),
+        })
+    };
+    policy.directory().addresses().into_iter().map(value).collect()
+}
+
+fn policy_value(policy: &policy::rule::Policy, with_rules: bool) -> Value {
+    let mut value = json!({
+        "kind": policy.kind.as_str(),
+        "namespace": &*policy.namespace,
+        "name": &*policy.name,
+        "file": &*policy.file,
+        "line": policy.line,
+        "audit": policy.audit,
+        "rules": policy.rules.len(),
+        "labels": policy.labels.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    if with_rules && let Some(object) = value.as_object_mut() {
+        let text = std::fs::read_to_string(&*policy.file).ok();
+        object.insert("source".into(), json!(text));
+        object.insert("compiled".into(), json!(format!("{:#?}", policy.rules)));
+    }
+    value
+}
+
+fn policy_map(policy: &PolicySnapshot, wanted: &str) -> Result<Value> {
+    let number = wanted.parse::<u16>().ok().map(EndpointId);
+    let endpoint = policy
+        .endpoints
+        .iter()
+        .flatten()
+        .find(|endpoint| Some(endpoint.id) == number || full_name(&endpoint.namespace, &endpoint.name) == wanted)
+        .with_context(|| format!("no endpoint {wanted}; `sluice endpoint list` shows them"))?;
+    let entries = endpoint.map.entries().map(|entry| {
+        let (word, rule, l7, audited) = match entry.verdict {
+            Verdict::Allow(permit) if permit.l7().is_some() => ("Redirect", permit.rule(), permit.l7(), permit.audited()),
+            Verdict::Allow(permit) => ("Allow", permit.rule(), None, permit.audited()),
+            Verdict::Deny(denial) => ("Deny", denial.rule, None, false),
+        };
+        json!({
+            "policy": word,
+            "direction": match entry.direction { Direction::Ingress => "Ingress", Direction::Egress => "Egress" },
+            "identity": entry.peer.map(|peer| peer.0),
+            "labels": entry.peer.map(|peer| labels(policy, peer)).unwrap_or_default(),
+            "protocol": entry.proto.map_or("ANY".to_owned(), protocol),
+            "ports": ports_text(entry.ports),
+            "l7": l7.map(|set| set.0),
+            "audited": audited,
+            "rules": rules_value(policy, rule),
+        })
+    });
+    Ok(json!({
+        "endpoint": endpoint.id.0,
+        "namespace": &*endpoint.namespace,
+        "name": &*endpoint.name,
+        "identity": endpoint.identity.0,
+        "entries": entries.collect::<Vec<_>>(),
+    }))
+}
+
+fn rules_value(policy: &PolicySnapshot, rule: RuleId) -> Value {
+    let rules = policy.rules.get(rule).iter();
+    rules
+        .map(|at| json!({"kind": at.kind, "policy": full_name(&at.namespace, &at.name), "file": at.file, "line": at.line}))
+        .collect()
+}
+
+fn ports_text((first, last): (u16, u16)) -> String {
+    match (first, last) {
+        (0, u16::MAX) => "any".to_owned(),
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    }
+}
+
+/// The name of an IP protocol.
+#[must_use]
+pub fn protocol(number: u8) -> String {
+    match number {
+        1 => "ICMP".to_owned(),
+        6 => "TCP".to_owned(),
+        17 => "UDP".to_owned(),
+        58 => "ICMPv6".to_owned(),
+        132 => "SCTP".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Writes the connections, one a line, in pieces that the worker hands out between its polls.
+///
+/// # Errors
+/// When the client or the worker goes away.
+pub fn connections(shared: &Shared, limit: usize, writer: &mut impl Write) -> Result<()> {
+    let (mut left, mut cursor) = (limit, Some(0));
+    while let Some(at) = cursor.filter(|_| left > 0) {
+        let most = left.min(CHUNK);
+        let (piece, next) = shared.worker.ask(move |worker, now| {
+            let table = worker.conntrack();
+            let (mut piece, mut cursor) = (Vec::with_capacity(most), Some(at));
+            while piece.len() < most {
+                let Some((id, next)) = cursor.and_then(|at| table.next_from(at)) else {
+                    cursor = None;
+                    break;
+                };
+                piece.push((table.get(id).clone(), now));
+                cursor = Some(next);
+            }
+            (piece, cursor)
+        })?;
+        left -= piece.len();
+        cursor = next;
+        for (conn, now) in &piece {
+            write_line(writer, &connection_value(conn, *now))?;
+        }
+    }
+    Ok(())
+}
+
+fn connection_value(conn: &Conn, now: Instant) -> Value {
+    let key = conn.key;
+    json!({
+        "protocol": protocol(key.proto),
+        "source": key.src.to_string(), "sourcePort": key.src_port,
+        "destination": key.dst.to_string(), "destinationPort": key.dst_port,
+        "state": format!("{:?}", conn.state()),
+        "revoked": conn.revoked(),
+        "sourceIdentity": conn.src_identity.0, "destinationIdentity": conn.dst_identity.0,
+        "packets": conn.packets(), "bytes": conn.bytes(),
+        "ageSeconds": now.saturating_since(conn.created()).as_secs(),
+        "expiresSeconds": conn.expires().saturating_since(now).as_secs(),
+        "tcpFlags": format!("{:?}", conn.flags_seen()),
+        "epoch": conn.verdict.epoch, "audited": conn.verdict.audited,
+        "inPort": conn.in_port.0, "outPort": conn.out_port.0,
+    })
+}

@@ -1,0 +1,153 @@
+//! The flow log behind the API: takes what the worker says, gives it names, keeps it, shows it.
+
+use crate::run::clock::Clock;
+use anyhow::{Context as _, Result};
+use datapath::{SharedSnapshot, Snapshot};
+use flowlog::api::{ObserveRequest, serve_observe};
+use flowlog::metrics::Metrics;
+use flowlog::{EventReader, Record, Resolver, Store, Workload};
+use packet::Addr;
+use policy::engine::directory::WorkloadKind;
+use policy::{EndpointId, Identity, Provenance, RuleId};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Events taken from the ring at a time.
+const BATCH: usize = 1024;
+
+/// Pause when the ring was empty: short against what people notice, long against the cost of looking.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The flow log.
+#[derive(Clone, Debug)]
+pub struct Flows {
+    store: Arc<Store>,
+    metrics: Arc<Mutex<Metrics>>,
+    shed: Arc<AtomicU64>,
+}
+
+/// Starts the thread that empties the worker's ring; it ends with the worker.
+///
+/// # Errors
+/// When the thread cannot be made.
+pub fn start(
+    mut reader: EventReader,
+    snapshot: SharedSnapshot,
+    capacity: usize,
+    node: &str,
+    clock: Clock,
+) -> Result<Flows> {
+    let flows = Flows { store: Arc::new(Store::new(capacity)), metrics: Arc::default(), shed: Arc::default() };
+    let log = flows.clone();
+    let mut names = Names { snapshot: snapshot.load_full(), clock, node: node.to_owned() };
+    let drain = move || {
+        let mut batch = Vec::with_capacity(BATCH);
+        let mut seq = 0;
+        loop {
+            let taken = reader.drain(BATCH, |event| batch.push(event));
+            let (shed, before) = (reader.shed(), log.shed.load(Ordering::Relaxed));
+            if shed > before {
+                log.store.add_lost(shed - before);
+                log.shed.store(shed, Ordering::Relaxed);
+            }
+            if taken == 0 {
+                if reader.is_abandoned() {
+                    log.store.close();
+                    return;
+                }
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+            names.snapshot = snapshot.load_full();
+            let mut metrics = log.metrics();
+            for event in batch.drain(..) {
+                let record = Record::from_event(&event, &names, seq);
+                seq += 1;
+                metrics.record(&record);
+                log.store.push(record);
+            }
+        }
+    };
+    std::thread::Builder::new().name("flows".into()).spawn(drain).context("start the flow log")?;
+    Ok(flows)
+}
+
+impl Flows {
+    /// Answers one request, following as long as the client wants.
+    ///
+    /// # Errors
+    /// When the client goes away.
+    pub fn observe(&self, request: &ObserveRequest, writer: &mut dyn Write) -> Result<()> {
+        serve_observe(&self.store, request, writer).context("observe")
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let (current, max) = self.store.len_and_capacity();
+        json!({
+            "current": current, "max": max, "seen": self.store.total(), "shed": self.shed.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Counters made from the records.
+    pub fn metrics(&self) -> std::sync::MutexGuard<'_, Metrics> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names from the policy in force.
+struct Names {
+    snapshot: Arc<Snapshot>,
+    clock: Clock,
+    node: String,
+}
+
+impl Resolver for Names {
+    fn labels(&self, identity: Identity) -> Vec<String> {
+        let labels = self.snapshot.policy.directory().labels(identity);
+        labels.map(|labels| labels.iter().map(ToString::to_string).collect()).unwrap_or_default()
+    }
+
+    fn address(&self, addr: Addr) -> Option<Workload> {
+        let found = self.snapshot.policy.directory().workload(addr)?;
+        let pod = found.kind == WorkloadKind::Pod;
+        Some(Workload {
+            namespace: if pod { found.namespace.to_string() } else { String::new() },
+            pod_name: if pod { found.name.to_string() } else { String::new() },
+            ..Workload::default()
+        })
+    }
+
+    fn endpoint(&self, id: EndpointId) -> Option<Workload> {
+        let endpoint = self.snapshot.policy.endpoint(id)?;
+        Some(Workload {
+            namespace: endpoint.namespace.to_string(),
+            pod_name: if endpoint.namespace.is_empty() { String::new() } else { endpoint.name.to_string() },
+            ..Workload::default()
+        })
+    }
+
+    fn rules(&self, rule: RuleId) -> Vec<Provenance> {
+        self.snapshot.policy.rules.get(rule).to_vec()
+    }
+
+    fn wall_clock_offset_ns(&self) -> i128 {
+        self.clock.started_at.as_nanosecond()
+    }
+
+    fn node_name(&self) -> &str {
+        &self.node
+    }
+
+    fn run_id(&self) -> u64 {
+        u64::try_from(self.clock.started_at.as_nanosecond()).unwrap_or_default()
+    }
+
+    fn dns_names(&self, addr: Addr) -> Vec<String> {
+        self.snapshot.policy.directory().dns_names(addr).iter().map(ToString::to_string).collect()
+    }
+}

@@ -1,0 +1,270 @@
+//! `sluice run`: open, attach, pin, spawn, wait, drain.
+//!
+//! ```text
+//!   main ── control thread: files, links, ports, snapshots
+//!     ├─ worker-0    packets
+//!     ├─ flows       worker's event ring → flow log
+//!     ├─ heartbeat   "the worker is alive" → kernel program
+//!     ├─ api …       one thread for each client, a few at most
+//!     └─ signals, links, files: ring the control thread's bell
+//! ```
+
+pub mod bell;
+pub mod clock;
+pub mod control;
+pub mod files;
+pub mod heartbeat;
+pub mod ports;
+pub mod rules;
+pub mod shared;
+pub mod signals;
+pub mod state;
+pub mod worker;
+
+use crate::api;
+use crate::args::RunArgs;
+use crate::config::{Config, DenyResponse, XdpMode};
+use crate::host_port::{self, HostPort};
+use crate::netlink::{self, Netlink};
+use crate::{logging, privileges, service};
+use afxdp::Sizes;
+use anyhow::{Context as _, Result};
+use bell::Reason;
+use datapath::{DatapathConfig, SharedSnapshot};
+use files::Sources;
+use rules::Rules;
+use shared::Shared;
+use state::StateFile;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use xdp_redirect::{Options, Redirect};
+
+/// Events between the worker and the flow log; what does not fit is shed and counted.
+const EVENT_RING: usize = 16_384;
+
+/// Ports that the packet memory is made for at least, so that pods may come after the start.
+const MIN_PORTS: usize = 16;
+
+/// Ports that it is made for at most; more share what there is.
+const MAX_PORTS: usize = 111;
+
+/// Runs the node service until it is asked to end.
+///
+/// # Errors
+/// When it cannot start, or the packet path fails.
+pub fn run(args: &RunArgs) -> Result<ExitCode> {
+    let mut config = Config::load(&args.config)?;
+    if let Some(socket) = &args.socket {
+        config.api.socket.clone_from(socket);
+    }
+    if args.check {
+        print!("{}", serde_yaml::to_string(&config)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    logging::start(&config.log);
+    let clock = clock::Clock::start();
+    let node = config.node_name();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node, config = %args.config.display(), "starting");
+
+    let sources = Sources::read(&args.config);
+    let mut state = StateFile::open(&config.state);
+    let mut rules = Rules::new(&config, &node);
+    if let Some(state) = &mut state {
+        state.restore_identities(&mut rules);
+    }
+    rules.load(&sources);
+
+    let netlink = Netlink::open()?;
+    let redirect = load_program(&config)?;
+    let sizes = sizes(&config, &rules);
+    let (opener, io) = afxdp::open(sizes).context("open AF_XDP")?;
+    let host_port = if config.host_port.enabled { Some(HostPort::create(&netlink, &config)?) } else { None };
+    let listener = api::bind(&config.api.socket)?;
+    give_up_privileges(&config)?;
+
+    // Threads from here on.
+    let (bell, waiter) = bell::bell();
+    signals::listen(bell.clone())?;
+    let redirect = Arc::new(Mutex::new(redirect));
+    let snapshot = SharedSnapshot::default();
+    let (events, reader) = flowlog::ring::EventRing::new(EVENT_RING);
+    let settings = datapath_config(&config);
+    let max_connections = settings.conntrack.max_entries;
+    let setup = worker::Setup {
+        io,
+        config: settings,
+        snapshot: Arc::clone(&snapshot),
+        events,
+        polling: config.datapath.polling,
+        cpu: config.datapath.cpu,
+        clock,
+    };
+    let ended = bell.clone();
+    let worker = worker::start(setup, move || {
+        ended.ring(Reason::WorkerEnded);
+    })?;
+    let flows = api::flows::start(reader, Arc::clone(&snapshot), config.flow_log.capacity, &node, clock)?;
+    let names = (node.clone(), config.node.cluster.clone());
+    let weak = Arc::downgrade(&redirect);
+    let shared =
+        Arc::new(Shared::new(names, clock, snapshot, worker.link(), max_connections, flows, weak.clone()));
+    let beat = config.xdp.heartbeat.get();
+    if !beat.is_zero() {
+        heartbeat::start(weak, worker.link(), clock, beat)?;
+    }
+    let links = bell.clone();
+    netlink::watch(move || links.ring(Reason::Links))?;
+    let changed = bell.clone();
+    let _watching = files::watch(&args.config, move || {
+        changed.ring(Reason::Files);
+    })?;
+
+    let ports = ports::Ports::new(
+        opener,
+        Arc::clone(&redirect),
+        worker.link(),
+        config.xdp.mode,
+        config.datapath.on_failure,
+    );
+    let fingerprint = sources.fingerprint();
+    let dir = args.config.clone();
+    let mut control = control::Control {
+        config,
+        dir,
+        node,
+        netlink,
+        ports,
+        host_port,
+        rules,
+        shared: Arc::clone(&shared),
+        state,
+        service: service::Service::default(),
+        clock,
+        fingerprint,
+    };
+    control.reconcile(true);
+    if let Some(state) = &mut control.state {
+        state.restore_connections(&shared);
+    }
+    let _api = api::serve(listener, Arc::clone(&shared))?;
+    let line = control.status_line();
+    control.service.ready(&line);
+    tracing::info!(status = line, "ready");
+
+    let outcome = control.run(&waiter);
+    control.service.stopping();
+    tracing::info!("stopping");
+    let end = drain(control, worker, redirect);
+    outcome.and(end)?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Clean exit: save, close, detach, remove.
+fn drain(
+    mut control: control::Control,
+    worker: worker::Thread,
+    redirect: Arc<Mutex<Redirect>>,
+) -> Result<()> {
+    if let Some(state) = &mut control.state {
+        state.save(&control.shared, &control.rules);
+    }
+    let outcome = worker.stop();
+    let control::Control { netlink, ports, host_port, .. } = control;
+    drop(ports);
+    let detached = detach(redirect);
+    let removed = host_port.map_or(Ok(()), |host_port| host_port.remove(&netlink));
+    outcome.and(detached).and(removed)
+}
+
+fn detach(mut redirect: Arc<Mutex<Redirect>>) -> Result<()> {
+    // Another thread may be in the middle of a heartbeat or of reading counters.
+    for _ in 0..100 {
+        match Arc::try_unwrap(redirect) {
+            Ok(redirect) => {
+                let redirect = redirect.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+                return redirect.detach_all().context("detach");
+            }
+            Err(shared) => redirect = shared,
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut redirect = ports::lock(&redirect);
+    redirect.attached().into_iter().try_for_each(|ifindex| redirect.detach(ifindex)).context("detach")
+}
+
+fn load_program(config: &Config) -> Result<Redirect> {
+    let pin = (!config.xdp.pin_dir.as_os_str().is_empty()).then(|| config.xdp.pin_dir.clone());
+    let beat = config.xdp.heartbeat.get();
+    let options = Options {
+        pin,
+        heartbeat_limit: (!beat.is_zero()).then_some(beat),
+        allow_generic: config.xdp.mode != XdpMode::Native,
+    };
+    Redirect::load(&options).context("load the XDP program")
+}
+
+/// Ring sizes and memory: as configured, else by the number of pods.
+fn sizes(config: &Config, rules: &Rules) -> Sizes {
+    let pods = rules.inventory().pods.iter().filter(|pod| pod.interface.is_some()).count();
+    let mut sizes = Sizes::for_ports((pods * 2 + 1).clamp(MIN_PORTS, MAX_PORTS));
+    if config.datapath.ring_size != 0 {
+        sizes.ring = config.datapath.ring_size;
+    }
+    if config.datapath.umem_mib != 0 {
+        sizes.chunks = config.datapath.umem_mib * ((1 << 20) / afxdp::CHUNK_SIZE);
+        sizes.reserve = sizes.reserve.min(sizes.chunks / 4);
+    }
+    sizes
+}
+
+fn datapath_config(config: &Config) -> DatapathConfig {
+    DatapathConfig {
+        conntrack: config.datapath.conntrack.table(),
+        deny_response: match config.policy.deny_response {
+            DenyResponse::Drop => datapath::DenyResponse::Drop,
+            DenyResponse::Reject => datapath::DenyResponse::Reject,
+        },
+        adopt_midstream_for: config.datapath.conntrack.adopt_midstream_for.get(),
+        ..DatapathConfig::default()
+    }
+}
+
+fn give_up_privileges(config: &Config) -> Result<()> {
+    if config.process.drop_capabilities {
+        let kept = privileges::drop_capabilities().context("drop capabilities")?;
+        tracing::debug!(kept = kept.join(","), "capabilities");
+    }
+    if config.process.seccomp {
+        privileges::filter_system_calls()?;
+    }
+    Ok(())
+}
+
+/// `sluice cleanup`: removes what a service that is gone left behind.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn cleanup(args: &crate::args::CleanupArgs) -> Result<ExitCode> {
+    let config = Config::load(&args.config).or_else(|error| match error {
+        crate::config::ConfigError::Read { .. } => Ok(Config::default()),
+        wrong @ crate::config::ConfigError::Invalid { .. } => Err(wrong),
+    })?;
+    if std::os::unix::net::UnixStream::connect(&config.api.socket).is_ok() {
+        anyhow::bail!("a node service answers on {}; stop it first", config.api.socket.display());
+    }
+    let netlink = Netlink::open()?;
+    if !config.xdp.pin_dir.as_os_str().is_empty() {
+        xdp_redirect::cleanup(&config.xdp.pin_dir)?;
+        println!("removed pins in {}", config.xdp.pin_dir.display());
+    }
+    host_port::remove(&netlink, &config.host_port.name)?;
+    println!("removed {}", config.host_port.name);
+    let _ = std::fs::remove_file(&config.api.socket);
+    if args.state && !config.state.dir.as_os_str().is_empty() {
+        StateFile::remove(&config.state)?;
+        println!("removed saved state in {}", config.state.dir.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}

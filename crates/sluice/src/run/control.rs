@@ -1,0 +1,269 @@
+//! The control thread: brings ports, routes and policy in line with files and interfaces, and swaps snapshots.
+//!
+//! ```text
+//!   files ─┐
+//!   links ─┼─▶ wanted ports ─▶ close stale · open missing ─▶ snapshot ─▶ worker
+//!   time  ─┘
+//! ```
+//!
+//! Nothing here is on the path of a packet. A step that fails is reported, retried, and never undoes what works.
+
+use super::bell::{Reason, Waiter};
+use super::clock::Clock;
+use super::files::Sources;
+use super::heartbeat;
+use super::ports::{Pod, Ports, Wanted};
+use super::rules::Rules;
+use super::shared::{PortView, Shared, View};
+use super::state::StateFile;
+use crate::config::Config;
+use crate::host_port::{HostPort, PodRoute};
+use crate::netlink::{Link, Netlink};
+use crate::service::Service;
+use anyhow::{Result, bail};
+use datapath::ports::PortTable;
+use datapath::{Gateway, Snapshot};
+use ipnet::IpNet;
+use packet::{Addr, MacAddr, PortId};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Longest wait between two looks at the clock.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Quiet time after a file event before files are read: editors and volume updates touch several.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Ports are compared with what exists at least this often, for what nobody announces: a pod that changes its own
+/// MTU or hardware address, a bind to try again.
+const RECONCILE: Duration = Duration::from_secs(2);
+
+/// Quiet time after an interface event: creating a pod's veth makes several.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// Silence of the worker after which it counts as hung.
+const HUNG: Duration = Duration::from_secs(3);
+
+/// All that the control thread owns.
+pub struct Control {
+    /// Settings.
+    pub config: Config,
+    /// The configuration folder.
+    pub dir: PathBuf,
+    /// Name of this node.
+    pub node: String,
+    /// The kernel.
+    pub netlink: Netlink,
+    /// Ports.
+    pub ports: Ports,
+    /// The host port, if there is one.
+    pub host_port: Option<HostPort>,
+    /// Policy.
+    pub rules: Rules,
+    /// What other threads see.
+    pub shared: Arc<Shared>,
+    /// Where state is saved, if it is.
+    pub state: Option<StateFile>,
+    /// The service manager.
+    pub service: Service,
+    /// The clock.
+    pub clock: Clock,
+    /// Fingerprint of the files in force.
+    pub fingerprint: u64,
+}
+
+impl Control {
+    /// Works until asked to stop.
+    ///
+    /// # Errors
+    /// When the worker ends by itself.
+    pub fn run(&mut self, waiter: &Waiter) -> Result<()> {
+        let mut reconciled = Instant::now();
+        let mut saved = Instant::now();
+        loop {
+            waiter.wait(TICK);
+            if waiter.take(Reason::Stop) {
+                return Ok(());
+            }
+            if waiter.take(Reason::WorkerEnded) {
+                bail!("the worker ended by itself");
+            }
+            let forced = waiter.take(Reason::Reload);
+            if waiter.take(Reason::Files) || forced {
+                settle(waiter, Reason::Files, DEBOUNCE);
+                self.reload(forced);
+                reconciled = Instant::now();
+            }
+            let links = waiter.take(Reason::Links);
+            if links {
+                settle(waiter, Reason::Links, SETTLE);
+            }
+            if links || reconciled.elapsed() >= RECONCILE {
+                self.reconcile(false);
+                reconciled = Instant::now();
+            }
+            if let Some(state) = &mut self.state
+                && saved.elapsed() >= self.config.state.interval.get()
+            {
+                state.save(&self.shared, &self.rules);
+                saved = Instant::now();
+            }
+            if heartbeat::is_alive(&self.shared.worker, &self.clock, HUNG) {
+                self.service.alive();
+            }
+        }
+    }
+
+    /// Reads the files again and, if anything in them is new, puts it in force.
+    fn reload(&mut self, forced: bool) {
+        let sources = Sources::read(&self.dir);
+        let fingerprint = sources.fingerprint();
+        if fingerprint == self.fingerprint && !forced {
+            return;
+        }
+        self.service.reloading();
+        let begun = Instant::now();
+        self.fingerprint = fingerprint;
+        self.rules.load(&sources);
+        self.reconcile(true);
+        let epoch = self.rules.snapshot().epoch;
+        let errors = self.rules.errors().len();
+        tracing::info!(epoch, errors, millis = begun.elapsed().as_millis(), "configuration reloaded");
+        self.service.ready(&self.status_line());
+    }
+
+    /// Compares what shall be with what is, and changes the latter.
+    pub fn reconcile(&mut self, policy_changed: bool) {
+        let links = match self.netlink.links() {
+            Ok(links) => links,
+            Err(error) => {
+                tracing::error!("interfaces cannot be listed: {error:#}");
+                if policy_changed {
+                    self.publish(&[]);
+                }
+                return;
+            }
+        };
+        let wanted = self.wanted();
+        let stale = self.ports.stale(&wanted, &links);
+        // First out of the snapshot, so that nothing is sent there any more.
+        if policy_changed || !stale.is_empty() {
+            self.publish(&stale);
+        }
+        for id in &stale {
+            self.ports.close(*id);
+        }
+        if self.ports.update(&self.netlink, &wanted, &links) {
+            self.publish(&[]);
+        }
+        self.route_pods();
+        self.show(&links);
+    }
+
+    /// Interfaces that shall be ports: the host port and the pods of this node.
+    fn wanted(&self) -> Vec<Wanted> {
+        let host = self.host_port.iter().map(|host| Wanted {
+            interface: host.inner.name.as_str().into(),
+            pod: Pod::default(),
+        });
+        let local = self.rules.inventory().pods.iter().filter(|pod| pod.node.is_empty() || *pod.node == *self.node);
+        let pods = local.filter_map(|pod| {
+            Some(Wanted {
+                interface: Arc::clone(pod.interface.as_ref()?),
+                pod: Pod {
+                    namespace: Arc::clone(&pod.namespace),
+                    name: Arc::clone(&pod.name),
+                    ips: pod.ips.clone(),
+                    mac: pod.mac.map(MacAddr),
+                },
+            })
+        });
+        host.chain(pods).collect()
+    }
+
+    /// Builds a snapshot of policy and ports, without `leaving`, and swaps it in.
+    fn publish(&self, leaving: &[PortId]) {
+        let policy = self.rules.snapshot();
+        let endpoint_of = |pod: &Pod| {
+            policy
+                .endpoints
+                .iter()
+                .flatten()
+                .find(|endpoint| endpoint.namespace == pod.namespace && endpoint.name == pod.name)
+                .map(|endpoint| endpoint.id)
+        };
+        let ports = self
+            .ports
+            .open()
+            .filter(|open| !leaving.contains(&open.id))
+            .map(|open| open.to_port(endpoint_of(&open.wanted.pod)))
+            .collect();
+        let prefixes = self.config.host_port.pod_cidrs.iter().map(prefix_of).collect();
+        let ports = Arc::new(PortTable::new(ports, self.host_addresses(), prefixes));
+        let gateway =
+            Gateway { v4: Addr::v4(self.config.gateway.v4.octets()), v6: Addr::v6(self.config.gateway.v6.octets()) };
+        let epoch = self.shared.snapshot.load().epoch + 1;
+        self.shared.snapshot.store(Arc::new(Snapshot { epoch, policy, ports, gateway }));
+    }
+
+    /// The node's own addresses: what the inventory says and what the kernel has.
+    fn host_addresses(&self) -> Vec<Addr> {
+        let listed = self.rules.inventory().nodes.iter().filter(|node| *node.name == *self.node);
+        let mut addresses: Vec<Addr> = listed.flat_map(|node| node.ips.iter().map(|ip| Addr::from(*ip))).collect();
+        match self.netlink.host_addresses() {
+            Ok(kernel) => addresses.extend(kernel.into_iter().map(Addr::from)),
+            Err(error) => tracing::warn!("{error:#}"),
+        }
+        addresses.sort_unstable();
+        addresses.dedup();
+        addresses
+    }
+
+    fn route_pods(&mut self) {
+        let Some(host_port) = &mut self.host_port else { return };
+        let pods: Vec<PodRoute> = self
+            .ports
+            .open()
+            .flat_map(|open| open.wanted.pod.ips.iter().map(|ip| PodRoute { ip: *ip, interface: open.ifindex }))
+            .collect();
+        host_port.set_pods(&self.netlink, &pods);
+    }
+
+    /// Puts what people may ask about where they find it.
+    fn show(&self, links: &[Link]) {
+        let ports = self.ports.open().map(|open| PortView::new(open, links)).collect();
+        let errors = self
+            .rules
+            .errors()
+            .iter()
+            .cloned()
+            .chain(self.ports.errors().iter().map(|(interface, error)| format!("port {interface}: {error}")))
+            .collect();
+        let warnings = self.rules.warnings().to_vec();
+        self.shared.show(View { ports, errors, warnings, policies: self.rules.engine().policies() });
+    }
+
+    /// One line for the service manager and the log.
+    #[must_use]
+    pub fn status_line(&self) -> String {
+        let ports = self.ports.open().count();
+        format!("{ports} ports, policy epoch {}", self.rules.snapshot().epoch)
+    }
+}
+
+/// Waits until `reason` has not been rung for `quiet`, but not for ever.
+fn settle(waiter: &Waiter, reason: Reason, quiet: Duration) {
+    for _ in 0..20 {
+        std::thread::sleep(quiet);
+        if !waiter.take(reason) {
+            return;
+        }
+    }
+}
+
+/// A prefix as the port table counts it, on the 128-bit form.
+fn prefix_of(prefix: &IpNet) -> (Addr, u8) {
+    let offset = if prefix.network().is_ipv4() { 96 } else { 0 };
+    (Addr::from(prefix.network()), prefix.prefix_len() + offset)
+}

@@ -1,0 +1,128 @@
+//! What the threads that answer questions see of the ones that work.
+
+use super::clock::Clock;
+use super::ports::{Open, lock};
+use super::worker::Link as WorkerLink;
+use crate::api::flows::Flows;
+use crate::netlink::Link;
+use datapath::SharedSnapshot;
+use policy::rule::Policy;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use xdp_redirect::{AttachMode, Counters, Redirect};
+
+/// One open port as people see it.
+#[derive(Clone, Debug)]
+pub struct PortView {
+    /// Number.
+    pub id: u16,
+    /// Interface.
+    pub interface: String,
+    /// `namespace/name` of the pod, or `host`.
+    pub owner: String,
+    /// Hardware address of the other side.
+    pub peer_mac: String,
+    /// Largest datagram that the other side takes.
+    pub mtu: u32,
+    /// `native` or `generic`.
+    pub mode: &'static str,
+    /// Receive queues.
+    pub queues: u32,
+    /// Whether the interface is up.
+    pub up: bool,
+}
+
+impl PortView {
+    /// From an open port and the interfaces there are.
+    #[must_use]
+    pub fn new(open: &Open, links: &[Link]) -> Self {
+        let pod = &open.wanted.pod;
+        Self {
+            id: open.id.0,
+            interface: open.wanted.interface.to_string(),
+            owner: if open.wanted.is_host() { "host".into() } else { format!("{}/{}", pod.namespace, pod.name) },
+            peer_mac: open.peer_mac.to_string(),
+            mtu: open.mtu,
+            mode: match open.mode {
+                AttachMode::Native => "native",
+                AttachMode::Generic => "generic",
+            },
+            queues: open.queues,
+            up: links.iter().any(|link| link.index == open.ifindex && link.up),
+        }
+    }
+}
+
+/// What the control thread last said.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Open ports.
+    pub ports: Vec<PortView>,
+    /// Errors in force: what is not as configured.
+    pub errors: Vec<String>,
+    /// Warnings about policies.
+    pub warnings: Vec<String>,
+    /// Policies in force.
+    pub policies: Vec<Arc<Policy>>,
+}
+
+/// Shared by all threads; every part of it may be read at any time without holding the worker up.
+pub struct Shared {
+    /// Name of this node.
+    pub node: String,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// The clock.
+    pub clock: Clock,
+    /// Policy and ports in force.
+    pub snapshot: SharedSnapshot,
+    /// The worker.
+    pub worker: WorkerLink,
+    /// Most connections the worker may track.
+    pub max_connections: u32,
+    /// The flow log.
+    pub flows: Flows,
+    redirect: Weak<Mutex<Redirect>>,
+    view: RwLock<View>,
+}
+
+impl Shared {
+    /// Nothing shown yet.
+    #[must_use]
+    pub fn new(
+        (node, cluster): (String, String),
+        clock: Clock,
+        snapshot: SharedSnapshot,
+        worker: WorkerLink,
+        max_connections: u32,
+        flows: Flows,
+        redirect: Weak<Mutex<Redirect>>,
+    ) -> Self {
+        let view = RwLock::default();
+        Self { node, cluster, clock, snapshot, worker, max_connections, flows, redirect, view }
+    }
+
+    /// What the control thread last said.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says it.
+    pub fn show(&self, view: View) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// Policies in force.
+    #[must_use]
+    pub fn policies(&self) -> Vec<Arc<Policy>> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).policies.clone()
+    }
+
+    /// Counters of the kernel program, while it is attached.
+    #[must_use]
+    pub fn kernel_counters(&self) -> Option<Counters> {
+        let redirect = self.redirect.upgrade()?;
+        let counters = lock(&redirect).counters();
+        counters.ok()
+    }
+}

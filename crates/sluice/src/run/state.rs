@@ -1,0 +1,182 @@
+//! What survives a restart: identity numbers and established connections, in one file.
+//!
+//! Written on clean exit and every few seconds; taken from the worker in bounded pieces, so that no packet waits for
+//! it, and replaced whole, so that a crash leaves the last version. A file that cannot be read is left alone and
+//! costs what it held, never the start.
+
+mod connection;
+
+use super::rules::Rules;
+use super::shared::Shared;
+use crate::config::State;
+use anyhow::{Context as _, Result, ensure};
+use connection::SavedConnection;
+use policy::IdentityState;
+use serde::{Deserialize, Serialize};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Version of the format; another one is not read.
+const VERSION: u32 = 1;
+
+/// Name of the file in the state folder.
+const FILE: &str = "state.json";
+
+/// Connections taken from the worker at a time: some microseconds of its time.
+const CHUNK: usize = 256;
+
+/// Connections saved at most.
+const MAX_CONNECTIONS: usize = 1_000_000;
+
+/// Largest file that is read back.
+const MAX_BYTES: u64 = 1 << 30;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Saved {
+    version: u32,
+    identities: IdentityState,
+    connections: Vec<SavedConnection>,
+}
+
+/// The state file.
+pub struct StateFile {
+    path: PathBuf,
+    loaded: Option<Saved>,
+    failed: bool,
+    /// When saving takes longer than it should, it is done less often.
+    not_before: Instant,
+}
+
+impl StateFile {
+    /// Reads what an earlier process left; `None` when nothing is to be kept.
+    #[must_use]
+    pub fn open(settings: &State) -> Option<Self> {
+        if settings.dir.as_os_str().is_empty() {
+            return None;
+        }
+        let path = settings.dir.join(FILE);
+        let loaded = match read(&path) {
+            Ok(saved) => saved,
+            Err(error) => {
+                tracing::warn!(file = %path.display(), "saved state is not used: {error:#}");
+                None
+            }
+        };
+        Some(Self { path, loaded, failed: false, not_before: Instant::now() })
+    }
+
+    /// Removes the file.
+    ///
+    /// # Errors
+    /// When it exists and cannot be removed.
+    pub fn remove(settings: &State) -> Result<()> {
+        match std::fs::remove_file(settings.dir.join(FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("remove saved state"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the engine its identity numbers back.
+    pub fn restore_identities(&mut self, rules: &mut Rules) {
+        if let Some(saved) = &self.loaded {
+            rules.engine_mut().import_identities(&saved.identities);
+        }
+    }
+
+    /// Gives the worker its connections back, as far as both ends are still there.
+    pub fn restore_connections(&mut self, shared: &Shared) {
+        let Some(saved) = self.loaded.take() else { return };
+        let snapshot = shared.snapshot.load_full();
+        let total = saved.connections.len();
+        let states: Vec<_> = saved.connections.iter().filter_map(|saved| saved.restore(&snapshot)).collect();
+        let mut restored = 0;
+        for chunk in states.chunks(CHUNK) {
+            let chunk = chunk.to_vec();
+            let import = move |worker: &mut datapath::Worker<afxdp::XskIo>, now| {
+                chunk.iter().filter(|state| worker.conntrack_mut().import(state, now).is_ok()).count()
+            };
+            match shared.worker.ask(import) {
+                Ok(count) => restored += count,
+                Err(error) => {
+                    tracing::warn!("connections are not restored: {error:#}");
+                    return;
+                }
+            }
+        }
+        tracing::info!(restored, total, "connections restored");
+    }
+
+    /// Writes the file. Failure is reported once and tried again next time.
+    pub fn save(&mut self, shared: &Shared, rules: &Rules) {
+        if Instant::now() < self.not_before {
+            return;
+        }
+        let begun = Instant::now();
+        let outcome = self.write(shared, rules);
+        self.not_before = begun + begun.elapsed() * 20;
+        match outcome {
+            Err(error) if !self.failed => {
+                tracing::warn!(file = %self.path.display(), "state is not saved: {error:#}");
+                self.failed = true;
+            }
+            Err(_) => {}
+            Ok(()) => self.failed = false,
+        }
+    }
+
+    fn write(&self, shared: &Shared, rules: &Rules) -> Result<()> {
+        let saved = Saved {
+            version: VERSION,
+            identities: rules.engine().export_identities(),
+            connections: connections(shared)?,
+        };
+        let folder = self.path.parent().context("the state file has no folder")?;
+        std::fs::create_dir_all(folder).context("make the state folder")?;
+        let new = self.path.with_extension("json.new");
+        let _ = std::fs::remove_file(&new);
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).context("create")?;
+        let mut writer = std::io::BufWriter::new(file);
+        serde_json::to_writer(&mut writer, &saved).context("write")?;
+        std::io::Write::flush(&mut writer).context("write")?;
+        std::fs::rename(&new, &self.path).context("replace")
+    }
+}
+
+/// Takes the worker's connections in pieces.
+fn connections(shared: &Shared) -> Result<Vec<SavedConnection>> {
+    let mut all = Vec::new();
+    let mut cursor = Some(0);
+    while let Some(at) = cursor.filter(|_| all.len() < MAX_CONNECTIONS) {
+        let (piece, next) = shared.worker.ask(move |worker, now| {
+            let table = worker.conntrack();
+            let (mut piece, mut cursor) = (Vec::with_capacity(CHUNK), Some(at));
+            for _ in 0..CHUNK {
+                let Some((id, next)) = cursor.and_then(|at| table.next_from(at)) else {
+                    cursor = None;
+                    break;
+                };
+                piece.extend(SavedConnection::new(table.get(id), now));
+                cursor = Some(next);
+            }
+            (piece, cursor)
+        })?;
+        all.extend(piece);
+        cursor = next;
+    }
+    Ok(all)
+}
+
+fn read(path: &std::path::Path) -> Result<Option<Saved>> {
+    let size = match std::fs::metadata(path) {
+        Ok(meta) => meta.len(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).context("look at the file"),
+    };
+    ensure!(size <= MAX_BYTES, "larger than {MAX_BYTES} bytes");
+    let file = std::fs::File::open(path).context("open")?;
+    let saved: Saved = serde_json::from_reader(std::io::BufReader::new(file)).context("read")?;
+    ensure!(saved.version == VERSION, "version {} is not {VERSION}", saved.version);
+    Ok(Some(saved))
+}

@@ -1,0 +1,205 @@
+//! The worker's thread: the only one that touches packets.
+//!
+//! ```text
+//!   loop { queued commands · poll_once · nothing to do for a while? sleep until a socket is readable }
+//! ```
+//!
+//! Everything else in the process reaches the worker through commands: closures that run between two polls. They
+//! must be short, since frames wait meanwhile; whoever wants much asks for it in pieces.
+
+use super::clock::Clock;
+use crate::config::Polling;
+use afxdp::{Waker, XskIo};
+use anyhow::{Context as _, Result, anyhow};
+use crossbeam::channel::{Receiver, Sender, bounded};
+use datapath::stats::SharedLoad;
+use datapath::{DatapathConfig, SharedSnapshot, Worker};
+use flowlog::ring::EventWriter;
+use packet::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Something to be done between two polls.
+type Command = Box<dyn FnOnce(&mut Worker<XskIo>, Instant) + Send>;
+
+/// Commands that may wait. Who comes later waits for a place.
+const QUEUE: usize = 64;
+
+/// Commands run between two polls, so that they cannot starve packets.
+const COMMANDS_PER_POLL: usize = 4;
+
+/// How long the worker spins without frames before it sleeps: some round trips between two pods, so that a
+/// conversation under way never pays for a wake-up.
+const SPIN: Duration = Duration::from_micros(50);
+
+/// Longest sleep: timers of the connection table are due within seconds.
+const NAP: Duration = Duration::from_millis(100);
+
+/// How long a command's answer is waited for. The worker answers within a poll unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a worker needs.
+pub struct Setup {
+    /// Its backend.
+    pub io: XskIo,
+    /// Its settings.
+    pub config: DatapathConfig,
+    /// Where it finds policy and ports.
+    pub snapshot: SharedSnapshot,
+    /// Where it says what happens.
+    pub events: EventWriter,
+    /// How it waits.
+    pub polling: Polling,
+    /// Where it runs.
+    pub cpu: Option<usize>,
+    /// Its clock.
+    pub clock: Clock,
+}
+
+/// Reaches the worker from any thread.
+#[derive(Clone)]
+pub struct Link {
+    commands: Sender<Command>,
+    waker: Waker,
+    load: Arc<SharedLoad>,
+}
+
+/// Owns the worker's thread.
+pub struct Thread {
+    thread: JoinHandle<Result<()>>,
+    stop: Arc<AtomicBool>,
+    link: Link,
+}
+
+/// Starts the worker. `ended` is called when it ends for whatever reason, also by panic.
+///
+/// # Errors
+/// When the thread cannot be made.
+pub fn start(setup: Setup, ended: impl FnOnce() + Send + 'static) -> Result<Thread> {
+    let (commands, queue) = bounded(QUEUE);
+    let load = Arc::new(SharedLoad::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let link = Link { commands, waker: setup.io.waker(), load: Arc::clone(&load) };
+    let stopping = Arc::clone(&stop);
+    let thread = std::thread::Builder::new()
+        .name("worker-0".into())
+        .spawn(move || {
+            let _told = OnDrop(Some(ended));
+            pin(setup.cpu);
+            work(setup, &queue, &load, &stopping)
+        })
+        .context("start the worker")?;
+    Ok(Thread { thread, stop, link })
+}
+
+impl Thread {
+    /// A way to reach it.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        self.link.clone()
+    }
+
+    /// Ends the worker and waits for it; its sockets close with it.
+    ///
+    /// # Errors
+    /// What ended it before, if something did.
+    pub fn stop(self) -> Result<()> {
+        self.stop.store(true, Ordering::Release);
+        self.link.waker.wake();
+        self.thread.join().map_err(|_| anyhow!("the worker panicked"))?
+    }
+}
+
+impl Link {
+    /// Has `work` done between two polls and waits for its answer.
+    ///
+    /// # Errors
+    /// When the worker is gone or does not answer in time.
+    pub fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Worker<XskIo>, Instant) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (answer, answered) = bounded(1);
+        let command: Command = Box::new(move |worker, now| {
+            // Nobody may be listening any more; that is their loss.
+            let _ = answer.send(work(worker, now));
+        });
+        self.commands.send_timeout(command, PATIENCE).map_err(|_| anyhow!("the worker takes no commands"))?;
+        self.waker.wake();
+        answered.recv_timeout(PATIENCE).map_err(|_| anyhow!("the worker does not answer"))
+    }
+
+    /// What the worker says about its load while it runs.
+    #[must_use]
+    pub fn load(&self) -> &SharedLoad {
+        &self.load
+    }
+
+    /// When it last polled.
+    #[must_use]
+    pub fn last_poll(&self) -> Instant {
+        Instant::from_nanos(self.load.last_poll.load(Ordering::Relaxed))
+    }
+}
+
+fn work(setup: Setup, queue: &Receiver<Command>, load: &SharedLoad, stop: &AtomicBool) -> Result<()> {
+    let Setup { io, config, snapshot, events, polling, clock, .. } = setup;
+    let mut worker = Worker::new(io, config, snapshot, events, seed());
+    let mut busy_at = clock.now();
+    while !stop.load(Ordering::Relaxed) {
+        let now = clock.now();
+        load.last_poll.store(now.as_nanos(), Ordering::Relaxed);
+        for _ in 0..COMMANDS_PER_POLL {
+            let Ok(command) = queue.try_recv() else { break };
+            command(&mut worker, now);
+        }
+        if worker.poll_once(now).context("the packet path")? > 0 {
+            SharedLoad::bump(&load.busy_polls);
+            busy_at = now;
+            continue;
+        }
+        SharedLoad::bump(&load.idle_polls);
+        let rest = polling == Polling::Adaptive
+            && now.saturating_since(busy_at) > SPIN
+            && queue.is_empty()
+            && !worker.has_background_work();
+        if rest {
+            SharedLoad::bump(&load.sleeps);
+            if worker.io_mut().wait(Some(NAP)).context("sleep")? {
+                busy_at = clock.now();
+            }
+        } else {
+            core::hint::spin_loop();
+        }
+    }
+    Ok(())
+}
+
+/// The hash seed of the connection table, which outsiders must not guess.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library seeds this from the system's random source.
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+fn pin(cpu: Option<usize>) {
+    let Some(cpu) = cpu else { return };
+    let mut set = nix::sched::CpuSet::new();
+    let outcome = set.set(cpu).and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
+    if let Err(error) = outcome {
+        tracing::warn!(%error, cpu, "the worker is not pinned");
+    }
+}
+
+/// Calls its function when it goes, also while unwinding.
+struct OnDrop<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            call();
+        }
+    }
+}
