@@ -1,6 +1,10 @@
-//! The hand-off from a worker to its readers: bounded, one writer, one reader, never waits.
+//! The bounded hand-off from one worker to the thread that resolves names.
+//!
+//! One writer, one reader, no lock and no allocation after construction. The writer never waits: an event that finds
+//! no room is shed and counted, so a slow reader costs log lines and never packets.
 
 use crate::event::FlowEvent;
+use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,89 +13,114 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct EventRing;
 
 impl EventRing {
-    /// A ring of `capacity` events.
+    /// A ring with room for `capacity` events (at least one).
     #[must_use]
-    #[allow(clippy::new_ret_no_self)]
+    #[expect(clippy::new_ret_no_self, reason = "a ring is only ever held as its two ends")]
     pub fn new(capacity: usize) -> (EventWriter, EventReader) {
-        let (producer, consumer) = rtrb::RingBuffer::new(capacity);
+        let (producer, consumer) = RingBuffer::new(capacity.max(1));
         let shed = Arc::new(AtomicU64::new(0));
-        (EventWriter { producer, shed: Arc::clone(&shed) }, EventReader { consumer, shed })
+        (
+            EventWriter { producer, shed: 0, published: Arc::clone(&shed) },
+            EventReader { consumer, published: shed },
+        )
     }
 }
 
 /// The worker's end.
 #[derive(Debug)]
 pub struct EventWriter {
-    producer: rtrb::Producer<FlowEvent>,
-    shed: Arc<AtomicU64>,
+    producer: Producer<FlowEvent>,
+    shed: u64,
+    published: Arc<AtomicU64>,
 }
 
 impl EventWriter {
-    /// Hands an event over. When the ring is full the event is shed and counted: a slow reader never slows packets.
+    /// Hands `event` over, or counts it as shed when the ring is full. Never blocks.
     #[inline]
     pub fn record(&mut self, event: FlowEvent) {
         if self.producer.push(event).is_err() {
-            // One writer: a plain load and store cannot lose a count.
-            let shed = self.shed.load(Ordering::Relaxed);
-            self.shed.store(shed.wrapping_add(1), Ordering::Relaxed);
+            self.shed += 1;
+            // Only this end writes, so a plain store publishes the count.
+            self.published.store(self.shed, Ordering::Relaxed);
         }
+    }
+
+    /// Events shed since the ring was made.
+    #[must_use]
+    pub fn shed(&self) -> u64 {
+        self.shed
     }
 }
 
 /// The reader's end.
 #[derive(Debug)]
 pub struct EventReader {
-    consumer: rtrb::Consumer<FlowEvent>,
-    shed: Arc<AtomicU64>,
+    consumer: Consumer<FlowEvent>,
+    published: Arc<AtomicU64>,
 }
 
 impl EventReader {
-    /// Takes at most `most` events, oldest first; answers how many there were.
-    pub fn drain(&mut self, most: usize, mut each: impl FnMut(FlowEvent)) -> usize {
-        let mut taken = 0;
-        while taken < most {
-            let Ok(event) = self.consumer.pop() else { break };
-            each(event);
-            taken += 1;
+    /// Takes up to `max` events, oldest first, and answers how many there were.
+    pub fn drain(&mut self, max: usize, mut each: impl FnMut(FlowEvent)) -> usize {
+        for taken in 0..max {
+            match self.consumer.pop() {
+                Ok(event) => each(event),
+                Err(rtrb::PopError::Empty) => return taken,
+            }
         }
-        taken
+        max
     }
 
-    /// Events shed since the start.
+    /// Events shed by the writer since the ring was made.
     #[must_use]
     pub fn shed(&self) -> u64 {
-        self.shed.load(Ordering::Relaxed)
+        self.published.load(Ordering::Relaxed)
+    }
+
+    /// Whether the worker dropped its end.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.consumer.is_abandoned()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventKind, TraceReason};
+    use crate::testing::event;
 
     #[test]
-    fn a_full_ring_sheds_and_counts() {
+    fn sheds_and_counts_when_full() {
         let (mut writer, mut reader) = EventRing::new(2);
-        let event = FlowEvent {
-            at: packet::Instant::ZERO,
-            kind: EventKind::Trace { reason: TraceReason::New },
-            key: packet::FlowKey::default(),
-            icmp: (0, 0),
-            tcp_flags: packet::TcpFlags::default(),
-            is_reply: false,
-            src_identity: policy::Identity::UNKNOWN,
-            dst_identity: policy::Identity::UNKNOWN,
-            src_endpoint: None,
-            dst_endpoint: None,
-            in_port: packet::PortId(0),
-            len: 0,
-            epoch: 0,
-        };
         for len in 0..5 {
-            writer.record(FlowEvent { len, ..event });
+            writer.record(FlowEvent { len, ..event() });
         }
-        let mut lens = Vec::new();
-        assert_eq!(reader.drain(usize::MAX, |e| lens.push(e.len)), 2);
-        assert_eq!((lens.as_slice(), reader.shed()), ([0, 1].as_slice(), 3));
+        assert_eq!((writer.shed(), reader.shed()), (3, 3));
+        let mut seen = Vec::new();
+        assert_eq!(reader.drain(1, |e| seen.push(e.len)), 1);
+        assert_eq!(reader.drain(9, |e| seen.push(e.len)), 1);
+        assert_eq!(reader.drain(9, |_| ()), 0);
+        assert_eq!(seen, [0, 1], "the oldest are kept, the newest shed");
+        writer.record(event());
+        assert_eq!((reader.drain(9, |_| ()), reader.shed()), (1, 3));
+        drop(writer);
+        assert!(reader.is_abandoned());
+    }
+
+    #[test]
+    fn two_threads_account_for_every_event() {
+        let (mut writer, mut reader) = EventRing::new(64);
+        let worker = std::thread::spawn(move || {
+            for _ in 0..10_000 {
+                writer.record(event());
+            }
+        });
+        let mut taken = 0;
+        while !reader.is_abandoned() {
+            taken += reader.drain(64, |_| ());
+        }
+        worker.join().expect("worker");
+        taken += reader.drain(usize::MAX, |_| ());
+        assert_eq!(taken as u64 + reader.shed(), 10_000);
     }
 }

@@ -1,0 +1,204 @@
+//! The last records, in memory, for one writer and several readers.
+//!
+//! The lock is held for a pointer's worth of work: a reader copies a bounded batch of `Arc`s and filters outside of it.
+//! A reader that falls behind by more than the ring loses the oldest records and is told how many.
+
+use crate::record::Record;
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Records kept unless told otherwise (Hubble's default).
+pub const DEFAULT_CAPACITY: usize = 4095;
+
+/// Most records copied under the lock at once.
+const BATCH: usize = 512;
+
+/// A ring of records.
+#[derive(Debug)]
+pub struct Store {
+    inner: Mutex<Inner>,
+    arrived: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: VecDeque<Arc<Record>>,
+    /// Number of the first record in `records`; numbers count all records ever pushed.
+    first: u64,
+    /// Events that never became records.
+    lost: u64,
+    closed: bool,
+}
+
+impl Inner {
+    fn end(&self) -> u64 {
+        self.first + self.records.len() as u64
+    }
+}
+
+/// Where a reader stands.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Cursor(u64);
+
+/// What a reader got.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Records, oldest first.
+    pub records: Vec<Arc<Record>>,
+    /// Records that were overwritten before this reader came to them.
+    pub lost: u64,
+    /// Whether nothing will ever follow.
+    pub closed: bool,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::new(DEFAULT_CAPACITY)
+    }
+}
+
+impl Store {
+    /// An empty ring for `capacity` records (at least one).
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { inner: Mutex::default(), arrived: Condvar::new(), capacity: capacity.max(1) }
+    }
+
+    /// Adds a record, pushing the oldest out when full.
+    pub fn push(&self, record: Record) {
+        let record = Arc::new(record);
+        let mut inner = self.lock();
+        let oldest = if inner.records.len() == self.capacity {
+            inner.first += 1;
+            inner.records.pop_front()
+        } else {
+            None
+        };
+        inner.records.push_back(record);
+        drop(inner);
+        self.arrived.notify_all();
+        // Freeing a record is not done under the lock.
+        drop(oldest);
+    }
+
+    /// Counts events that were shed before they became records.
+    pub fn add_lost(&self, events: u64) {
+        self.lock().lost += events;
+    }
+
+    /// Events shed so far.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lock().lost
+    }
+
+    /// Ends all followers once they have read what is there.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.arrived.notify_all();
+    }
+
+    /// Records held now, and the most there can be.
+    #[must_use]
+    pub fn len_and_capacity(&self) -> (usize, usize) {
+        (self.lock().records.len(), self.capacity)
+    }
+
+    /// Records ever pushed.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.lock().end()
+    }
+
+    /// Before the oldest record.
+    #[must_use]
+    pub fn oldest(&self) -> Cursor {
+        Cursor(self.lock().first)
+    }
+
+    /// After the newest record.
+    #[must_use]
+    pub fn newest(&self) -> Cursor {
+        Cursor(self.lock().end())
+    }
+
+    /// Reads on from `cursor`, a bounded number of records at once; an empty batch means there is nothing new.
+    #[must_use]
+    pub fn read(&self, cursor: &mut Cursor) -> Batch {
+        Self::batch(&self.lock(), cursor)
+    }
+
+    /// Like [`read`](Self::read), but waits up to `timeout` for something new.
+    #[must_use]
+    pub fn wait(&self, cursor: &mut Cursor, timeout: Duration) -> Batch {
+        let waited = self
+            .arrived
+            .wait_timeout_while(self.lock(), timeout, |inner| inner.end() <= cursor.0 && !inner.closed);
+        let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        Self::batch(&inner, cursor)
+    }
+
+    fn batch(inner: &Inner, cursor: &mut Cursor) -> Batch {
+        let lost = inner.first.saturating_sub(cursor.0);
+        let start = cursor.0.max(inner.first);
+        let skip = usize::try_from(start - inner.first).unwrap_or(usize::MAX);
+        let records: Vec<_> = inner.records.iter().skip(skip).take(BATCH).cloned().collect();
+        cursor.0 = start + records.len() as u64;
+        Batch { records, lost, closed: inner.closed }
+    }
+
+    /// A writer that panicked leaves a ring that is still whole: every step keeps it so.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(n: u32) -> Record {
+        Record { drop_reason: n, ..Record::default() }
+    }
+
+    fn numbers(batch: &Batch) -> Vec<u32> {
+        batch.records.iter().map(|r| r.drop_reason).collect()
+    }
+
+    #[test]
+    fn wraps_and_tells_a_slow_reader_what_it_lost() {
+        let store = Store::new(3);
+        let mut cursor = store.oldest();
+        (0..2).for_each(|n| store.push(record(n)));
+        assert_eq!(numbers(&store.read(&mut cursor)), [0, 1]);
+        (2..8).for_each(|n| store.push(record(n)));
+        let batch = store.read(&mut cursor);
+        assert_eq!((numbers(&batch), batch.lost), (vec![5, 6, 7], 3));
+        assert!(store.read(&mut cursor).records.is_empty());
+        assert_eq!((store.len_and_capacity(), store.total()), ((3, 3), 8));
+    }
+
+    #[test]
+    fn a_follower_sees_each_record_once_and_ends_at_close() {
+        let store = Arc::new(Store::new(10_000));
+        let mut cursor = store.newest();
+        let writer = Arc::clone(&store);
+        let handle = std::thread::spawn(move || {
+            (0..5_000).for_each(|n| writer.push(record(n)));
+            writer.close();
+        });
+        let mut seen = Vec::new();
+        loop {
+            let batch = store.wait(&mut cursor, Duration::from_secs(5));
+            assert_eq!(batch.lost, 0);
+            seen.extend(numbers(&batch));
+            if batch.closed && batch.records.is_empty() {
+                break;
+            }
+        }
+        handle.join().expect("writer");
+        assert!(seen.into_iter().eq(0..5_000));
+    }
+}
