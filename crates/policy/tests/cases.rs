@@ -1,11 +1,15 @@
-//! The policy cases: every flow of every case against the compiled maps.
+//! The policy cases: every flow of every case against the compiled maps and against the oracle.
 //!
 //! A case is a folder with `identities.yaml`, `policies.yaml`, `flows.json` and `verdicts.json`. Our own are in
 //! `testdata/policy/engine`; the shared ones are found through `SLUICE_POLICY_CASES`, or beside the workspace.
 
+mod oracle;
+
+use oracle::World;
 use policy::conformance::{Flow, verdicts};
-use policy::document::{EmptyList, load_inventory};
+use policy::document::{self, EmptyList, load_inventory};
 use policy::engine::{Options, SourceFile};
+use policy::inventory::Inventory;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +82,28 @@ fn run(case: &Path) -> (usize, Vec<String>) {
             }
         }
     }
+    differences.extend(ask_oracle(&name, &inventory, &policies[0].text, &flows, &expected_flows));
     (flows.len(), differences)
+}
+
+/// What the oracle says otherwise.
+fn ask_oracle(name: &str, inventory: &Inventory, text: &str, flows: &[Flow], expected: &[Value]) -> Vec<String> {
+    let read = document::Options { empty_list: EmptyList::Nothing, ..document::Options::default() };
+    let loaded = document::load(text, "policies.yaml", &read);
+    let world = World { inventory, policies: &loaded.policies, groups: &loaded.cidr_groups };
+    let mut differences = Vec::new();
+    for (flow, expected) in flows.iter().zip(expected) {
+        let [egress, ingress] = world.flow(flow);
+        for (key, answer) in [("egress", egress), ("ingress", ingress)] {
+            let l7 = &expected[format!("{key}_l7")];
+            let same_l7 = l7.as_str() == answer.l7.map(|allowed| if allowed { "allowed" } else { "denied" });
+            if expected[key] != answer.word || !same_l7 {
+                let flow = serde_json::to_string(flow).unwrap_or_default();
+                differences.push(format!("{name}: oracle: {flow}: {key} is {answer:?}, expected {expected}"));
+            }
+        }
+    }
+    differences
 }
 
 fn run_all(root: &Path) -> usize {
