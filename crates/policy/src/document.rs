@@ -242,6 +242,7 @@ impl Loader<'_> {
             }
         }
         status.diagnostics = context.diagnostics.into_inner();
+        status.diagnostics.sort_by_key(|found| (found.line, found.column));
         self.loaded.documents.push(status);
     }
 }
@@ -263,7 +264,7 @@ fn unknown_kind(root: &Cursor<'_>, kind: &str, api: &str) -> Option<Body> {
         }
         "CiliumNetworkPolicy" | "CiliumClusterwideNetworkPolicy" | "CiliumCIDRGroup" => "cilium.io/v2",
         _ => {
-            if let Some(near) = crate::suggest::closest(kind, &KINDS) {
+            if let Some(near) = crate::suggest::closest(kind, &KINDS).filter(|near| *near != kind) {
                 root.warn_hint(
                     format!("`{kind}` is not a policy, the document is ignored"),
                     format!("did you mean `{near}`?"),

@@ -53,6 +53,10 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("from", "fromEndpoints"),
     ("to", "toEndpoints"),
     ("podSelector", "endpointSelector"),
+    ("endpointSelector", "podSelector"),
+    ("fromEndpoints", "from"),
+    ("toEndpoints", "to"),
+    ("toPorts", "ports"),
     ("fromCIDRs", "fromCIDR"),
     ("toCIDRs", "toCIDR"),
     ("fqdns", "toFQDNs"),
@@ -71,9 +75,10 @@ pub(crate) fn field(path: &str, key: &str, value: &Node, known: &[&str]) -> Opti
     if let Some((_, meant)) = SYNONYMS.iter().find(|(word, meant)| *word == key && known.contains(meant)) {
         let once =
             matches!(value.value, Value::List(_)) && matches!(*meant, "method" | "path" | "host" | "topic");
+        let example = if *meant == "method" { "GET|POST" } else { "first|second" };
         return Some(if once {
             format!(
-                "did you mean `{meant}`? It takes one expression; write one element of the list per {meant}, or a regex such as `GET|POST`"
+                "did you mean `{meant}`? It takes one regex, such as `{example}`, or write one element for each"
             )
         } else {
             format!("did you mean `{meant}`?")

@@ -140,13 +140,17 @@ impl<'a> Cursor<'a> {
         Self { context: self.context, node, path: join(&self.path, key).into() }
     }
 
-    /// The items of a list.
+    /// The items of a list. A mapping is reported, and read as the only item.
     pub(crate) fn items(&self) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
             let message = format!("expected a list, found {}", self.node.kind());
             match &self.node.value {
                 Value::Null => self.error_hint(message, "write `[]` for an empty list, or remove the field"),
-                Value::Map(_) => self.error_hint(message, "start each element with `- `"),
+                Value::Map(_) => {
+                    self.error_hint(message, "start each element with `- `");
+                    // Most likely the one element was meant; it is read for its own mistakes.
+                    return Some(vec![self.clone()]);
+                }
                 _ => self.error_hint(message, "put it in brackets: `[…]`"),
             }
             return None;
@@ -168,11 +172,12 @@ impl<'a> Cursor<'a> {
                     format!("write \"{value}\", in quotes"),
                 );
             }
-            Value::Bool(value) => self.error_hint(
-                format!("expected a string, found a boolean ({value})"),
-                format!("put it in quotes: \"{value}\" (unquoted yes, no, on and off are booleans)"),
+            Value::Bool(_) => self.error_hint(
+                "expected a string, found a boolean: unquoted yes, no, on, off, y and n are booleans",
+                "put it in quotes",
             ),
             Value::Float => self.error_hint("expected a string, found a number", "put it in quotes"),
+            Value::Null => self.error_hint("expected a string, found nothing", "write \"\" for an empty one"),
             _ => self.error(format!("expected a string, found {}", self.node.kind())),
         }
         None

@@ -125,7 +125,7 @@ fn check_rules(rules: &l7::Read, at: &Cursor<'_>, ports: &[(Cursor<'_>, PortRule
     for (port_at, port) in ports {
         if !dns && port.protocol != Protocol::Tcp {
             port_at.error_hint(
-                "application rules need `protocol: TCP` (DNS rules may stand on UDP, too)",
+                "application rules need `protocol: TCP`; only DNS rules may stand on UDP",
                 "write `protocol: TCP`, or remove `rules`",
             );
         }
