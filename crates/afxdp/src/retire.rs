@@ -11,6 +11,9 @@ use crate::port::{BATCH, Port};
 /// How long a device that reads our pages may take to finish before the socket closes.
 const DRAIN: Duration = Duration::from_millis(200);
 
+/// A child between fork and exec still holds a copy of a socket that we close; by then it has let go.
+const EXEC_WINDOW: Duration = Duration::from_millis(5);
+
 /// A removed port with its sockets still open. [`close`](Self::close) it away from the packet path (it takes some
 /// 10 ms per socket) and bring the token back.
 #[must_use = "close it and give the token to XskIo::reclaim, or its memory is never used again"]
@@ -44,8 +47,13 @@ impl RetiredPort {
     }
 
     /// Closes the sockets. Blocks for some milliseconds.
+    ///
+    /// Take them out of the XDP program's socket map first: then nothing can arrive even if a process that was
+    /// forked in this very moment keeps a copy of a descriptor open.
     pub fn close(self) -> ReclaimToken {
-        ReclaimToken { closed: self.sockets.into_iter().map(close).collect() }
+        let closed = self.sockets.into_iter().map(close).collect();
+        std::thread::sleep(EXEC_WINDOW);
+        ReclaimToken { closed }
     }
 }
 

@@ -200,7 +200,10 @@ fn bind(umem: &Umem, ring: u32, interface: &Interface, queue: u32) -> io::Result
         // SAFETY: no XDP program is loaded by this call (INHIBIT_PROG_LOAD), which is what its contract asks for when
         // a queue is bound more than once.
         match unsafe { Socket::new(config, umem, interface, queue) } {
-            Ok(rings) => return Ok(rings),
+            Ok(rings) => {
+                sys::close_on_exec(rings.1.fd().as_raw_fd());
+                return Ok(rings);
+            }
             Err(error) => {
                 let error = cause(&error);
                 if error.raw_os_error() != Some(libc::EBUSY) || Instant::now() + pause > until {

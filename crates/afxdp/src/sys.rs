@@ -79,6 +79,13 @@ pub(crate) fn raise_send_buffer(fd: RawFd, bytes: c_int) {
     }
 }
 
+/// Keeps `fd` out of programs that this process runs; libxdp does not. A socket that a child holds stays bound after
+/// we closed it.
+pub(crate) fn close_on_exec(fd: RawFd) {
+    // SAFETY: no pointers.
+    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+}
+
 /// The index of the interface called `name`, in this thread's network namespace.
 pub(crate) fn interface_index(name: &std::ffi::CStr) -> Option<u32> {
     // SAFETY: the pointer is to a terminated string.

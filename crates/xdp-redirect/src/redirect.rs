@@ -1,5 +1,7 @@
 //! Loading the program once, attaching it to interfaces, and speaking to its maps.
 
+mod attach;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::AsRawFd;
@@ -7,15 +9,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, XskMap};
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::{XdpLink, XdpMode};
-use aya::programs::{ProgramError, Xdp, loaded_programs};
+use aya::programs::Xdp;
+use aya::programs::links::FdLink;
 use aya::{Ebpf, EbpfLoader};
 use nix::net::if_::if_nametoindex;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::abi::{self, Counters, Fallback, Mode, PortWords};
-use crate::error::{ForeignProgram, RedirectError};
+use crate::error::RedirectError;
 use crate::link::{self, AttachMode, Interface};
 use crate::pin::{self, PinDir};
 
@@ -150,7 +151,7 @@ impl Redirect {
         let held = self.links.contains_key(&ifindex);
         let left = if held { None } else { self.left_over(ifindex, &interface)? };
         if let (Some((id, _)), None, false) = (interface.xdp, &left, held) {
-            return Err(RedirectError::Foreign { interface: interface.name, program: foreign(id) });
+            return Err(RedirectError::Foreign { interface: interface.name, program: attach::foreign(id) });
         }
         let before = self.port(ifindex)?;
         let first = match before {
@@ -274,92 +275,6 @@ impl Redirect {
         self.links.keys().copied().collect()
     }
 
-    /// Swaps the program of a left-over link, or makes a new one. Answers why native mode was refused, if it was.
-    fn link(
-        &mut self,
-        ifindex: u32,
-        interface: &Interface,
-        left: Option<PinnedLink>,
-    ) -> Result<Option<String>, RedirectError> {
-        let xdp = program(&mut self.ebpf)?;
-        if let Some(left) = left {
-            let old = FdLink::from(left);
-            let link = XdpLink::try_from(old).map_err(|_| RedirectError::NoLink(interface.name.clone()))?;
-            let id = xdp.attach_to_link(link).map_err(RedirectError::Program)?;
-            let link = xdp.take_link(id).map_err(RedirectError::Program)?;
-            let link = FdLink::try_from(link).map_err(|_| RedirectError::NoLink(interface.name.clone()))?;
-            // Its pin is already in place; only the handle is kept.
-            self.links.insert(ifindex, Held(link));
-            return Ok(None);
-        }
-        let (id, refused) = match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
-            Ok(id) => (id, None),
-            Err(native) if self.allow_generic && may_try_generic(&native) => {
-                match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
-                    Ok(id) => (id, Some(chain(&native))),
-                    Err(generic) => return Err(refused(interface, &native, Some(&generic))),
-                }
-            }
-            Err(native) => return Err(refused(interface, &native, None)),
-        };
-        let link = xdp.take_link(id).map_err(RedirectError::Program)?;
-        let link = FdLink::try_from(link).map_err(|_| RedirectError::NoLink(interface.name.clone()))?;
-        let link = match &self.pins {
-            None => link,
-            Some(pins) => {
-                let path = pins.link(ifindex);
-                let pinned = link
-                    .pin(&path)
-                    .map_err(|error| pin::failed("pin", &path, std::io::Error::other(error.to_string())))?;
-                FdLink::from(pinned)
-            }
-        };
-        self.links.insert(ifindex, Held(link));
-        Ok(refused)
-    }
-
-    /// The link that an earlier process pinned for this interface, if it is what is attached there now. A pin whose
-    /// interface is gone is removed.
-    fn left_over(&self, ifindex: u32, interface: &Interface) -> Result<Option<PinnedLink>, RedirectError> {
-        let Some(path) = self.pins.as_ref().map(|pins| pins.link(ifindex)) else { return Ok(None) };
-        if !path.exists() {
-            return Ok(None);
-        }
-        let attached = interface.xdp.map(|(id, _)| id);
-        if let Ok(pinned) = PinnedLink::from_pin(&path) {
-            let link = FdLink::from(pinned);
-            let program = link.info().ok().map(|info| info.program_id());
-            if attached.is_some() && program == attached {
-                return Ok(PinnedLink::from_pin(&path).ok());
-            }
-        }
-        pin::unlink(&path)?;
-        Ok(None)
-    }
-
-    /// Removes ports whose interface is gone or no longer carries our pinned link.
-    fn forget_dead(&mut self) -> Result<(), RedirectError> {
-        let mut known: Vec<u32> = self.ports.keys().flatten().collect();
-        known.extend(self.pins.iter().flat_map(PinDir::linked));
-        known.sort_unstable();
-        known.dedup();
-        for ifindex in known {
-            let alive = match link::query(ifindex) {
-                Ok(interface) => self.left_over(ifindex, &interface)?.is_some(),
-                Err(_) => {
-                    if let Some(pins) = &self.pins {
-                        pin::unlink(&pins.link(ifindex))?;
-                    }
-                    false
-                }
-            };
-            if !alive {
-                self.forget_port(ifindex)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The first run of `queues` socket entries that no other port uses.
     fn free_range(&self, ifindex: u32, queues: u32) -> Result<u32, RedirectError> {
         let mut taken = Vec::new();
@@ -454,50 +369,6 @@ fn ask(ifindex: u32) -> Result<Interface, RedirectError> {
         Some(nix::libc::ENODEV) => RedirectError::NoInterface(format!("with index {ifindex}")),
         _ => RedirectError::Query { ifindex, source },
     })
-}
-
-/// Names a program by its number.
-fn foreign(id: u32) -> ForeignProgram {
-    let name = loaded_programs()
-        .flatten()
-        .find(|program| program.id() == id)
-        .and_then(|program| program.name_as_str().map(str::to_owned))
-        .filter(|name| !name.is_empty());
-    ForeignProgram { id, name: name.unwrap_or_else(|| "?".to_owned()) }
-}
-
-/// Another program in the way, a missing right or a missing interface will not get better in generic mode.
-fn may_try_generic(error: &ProgramError) -> bool {
-    let code = match error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
-        _ => None,
-    };
-    !matches!(
-        code,
-        Some(nix::libc::EBUSY | nix::libc::EEXIST | nix::libc::EPERM | nix::libc::EACCES | nix::libc::ENODEV)
-    )
-}
-
-fn refused(interface: &Interface, native: &ProgramError, generic: Option<&ProgramError>) -> RedirectError {
-    RedirectError::Attach {
-        interface: interface.name.clone(),
-        native: chain(native),
-        generic: generic.map(|error| chain(error)),
-    }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) opener: Opener,
     pub(crate) io: XskIo,
     mtu: u32,
+    /// The interface of each port.
+    pub(crate) indices: std::collections::BTreeMap<u16, u32>,
     /// The socket of each port's first queue.
     fds: std::collections::BTreeMap<u16, i32>,
 }
@@ -54,7 +56,7 @@ impl Node {
         let redirect =
             Redirect::load(&Options { pin: None, ..Options::default() }).expect("the program loads");
         let (opener, io) = afxdp::open(sizes).expect("AF_XDP works here");
-        Self { redirect, opener, io, mtu, fds: Default::default() }
+        Self { redirect, opener, io, mtu, fds: Default::default(), indices: Default::default() }
     }
 
     /// A pod: veth `hN`/`pN`, attached and in service as port N. Answers the raw socket on its side.
@@ -75,6 +77,7 @@ impl Node {
         let host = format!("h{number}");
         let ifindex = if_nametoindex(host.as_str()).expect("interface exists");
         let attached = self.redirect.attach(ifindex, Mode::Pod, Fallback::Drop).expect("attach");
+        self.indices.insert(number, ifindex);
         for queue in 0..attached.queues {
             match self.opener.open(PortId(number), &host, ifindex, queue) {
                 Ok(socket) => {
@@ -97,6 +100,12 @@ impl Node {
     /// Takes a port away and gives its memory back.
     pub(crate) fn unbind(&mut self, number: u16) {
         self.fds.remove(&number);
+        if let Some(ifindex) = self.indices.remove(&number) {
+            for queue in 0..2 {
+                // A port has one or two queues; the second is no loss.
+                let _ = self.redirect.clear_socket(ifindex, queue);
+            }
+        }
         let retired = self.io.remove_port(PortId(number)).expect("there is such a port");
         let token = retired.close();
         self.io.reclaim(token);
