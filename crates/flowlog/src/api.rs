@@ -79,6 +79,7 @@ pub struct LostEvents {
     /// `HUBBLE_RING_BUFFER` (this reader was too slow) or `PERF_EVENT_RING_BUFFER` (shed by a worker).
     pub source: String,
     /// How many.
+    #[serde(with = "crate::record::u64_string")]
     pub num_events_lost: u64,
 }
 

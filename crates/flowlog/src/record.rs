@@ -10,6 +10,7 @@ mod types;
 
 pub use l4::{Icmp, L4, Ports, Tcp, TcpFlagSet};
 pub use resolve::{Resolver, Workload};
+pub(crate) use types::u64_string;
 pub use types::{
     CloseInfo, DefaultDeny, Endpoint, EventType, Extensions, FlowType, Ip, IpVersion, PolicyMatch, PolicyRef,
     Rule, Time, TracePoint, TraceReasonName, TrafficDirection, Verdict, WorkloadRef, message_type,

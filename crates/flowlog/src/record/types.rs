@@ -25,7 +25,7 @@ pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// protobuf's JSON writes 64-bit numbers as strings; both forms are read.
-mod u64_string {
+pub(crate) mod u64_string {
     use super::{Deserialize, Deserializer, Serializer};
 
     #[derive(Deserialize)]
@@ -35,11 +35,11 @@ mod u64_string {
         Text(String),
     }
 
-    pub(super) fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(value)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
         match Either::deserialize(d)? {
             Either::Number(n) => Ok(n),
             Either::Text(text) => text.parse().map_err(serde::de::Error::custom),
