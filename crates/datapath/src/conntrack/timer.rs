@@ -45,7 +45,8 @@ pub(super) trait Nodes {
     fn timer(&mut self, i: u32) -> &mut Timer;
 }
 
-/// The wheel; every tick before `current` is done.
+/// The wheel. Every tick before `current` is done; `current` itself stays open until the next one comes, so that what is
+/// due at once is not a tick late.
 #[derive(Debug)]
 pub(super) struct Wheel {
     heads: Box<[u32]>,
@@ -83,8 +84,7 @@ pub(super) const fn start_of(tick: u32) -> Instant {
 }
 
 const fn clamp(tick: u64) -> u32 {
-    // The last tick is never reached, so that `current` may always be one ahead.
-    if tick < u32::MAX as u64 - 1 { tick as u32 } else { u32::MAX - 1 }
+    if tick < u32::MAX as u64 { tick as u32 } else { u32::MAX }
 }
 
 impl Wheel {
@@ -138,7 +138,7 @@ impl Wheel {
                 self.link(nodes, i, due);
                 continue;
             }
-            if work.ticks == 0 {
+            if self.current == now || work.ticks == 0 {
                 return None;
             }
             work.ticks -= 1;
