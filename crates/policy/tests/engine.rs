@@ -1,0 +1,244 @@
+//! The engine over time: reloads, bad documents, identities, incremental changes.
+
+use packet::Addr;
+use policy::document::load_inventory;
+use policy::engine::{Instead, SourceFile};
+use policy::{DenyReason, Direction, Engine, EnforcementMode, Identity, Options, Verdict};
+use std::net::IpAddr;
+
+const INVENTORY: &str = r"
+nodes:
+- {name: n1, ips: [192.168.0.1]}
+pods:
+- {name: web, namespace: a, node: n1, labels: {app: web}, ips: [10.0.0.1]}
+- {name: api, namespace: a, node: n1, labels: {app: api}, ips: [10.0.0.2]}
+- {name: other, namespace: b, node: n2, labels: {app: other}, ips: [10.0.0.3]}
+";
+
+const WEB: &str = r#"
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: web, namespace: a}
+spec:
+  endpointSelector: {matchLabels: {app: web}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: api}}]
+    toPorts: [{ports: [{port: "80", protocol: TCP}]}]
+"#;
+
+fn options() -> Options {
+    Options { node_name: "n1".into(), ..Options::default() }
+}
+
+fn engine(options: Options, inventory: &str) -> Engine {
+    let mut engine = Engine::new(options);
+    engine.set_inventory(load_inventory(inventory, "inventory.yaml").expect("a valid inventory"));
+    engine
+}
+
+fn file(path: &str, text: &str) -> SourceFile {
+    SourceFile { path: path.into(), text: text.into() }
+}
+
+/// The verdict for TCP into a pod of this node, from an address.
+fn ingress(engine: &Engine, pod: &str, from: [u8; 4], port: u16) -> Verdict {
+    let snapshot = engine.snapshot();
+    let endpoint = engine.endpoint("a", pod).expect("an endpoint");
+    endpoint.map.lookup(Direction::Ingress, snapshot.ip_cache.lookup(Addr::v4(from)), 6, port)
+}
+
+fn egress(engine: &Engine, pod: &str, to: [u8; 4], port: u16) -> Verdict {
+    let snapshot = engine.snapshot();
+    let endpoint = engine.endpoint("a", pod).expect("an endpoint");
+    endpoint.map.lookup(Direction::Egress, snapshot.ip_cache.lookup(Addr::v4(to)), 6, port)
+}
+
+fn allowed(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Allow(_))
+}
+
+const API: [u8; 4] = [10, 0, 0, 2];
+const OTHER: [u8; 4] = [10, 0, 0, 3];
+
+#[test]
+fn a_policy_takes_effect_and_names_itself() {
+    let mut engine = engine(options(), INVENTORY);
+    assert!(allowed(ingress(&engine, "web", OTHER, 80)));
+    let before = engine.snapshot().epoch;
+    assert!(engine.set_policies(vec![file("p.yaml", WEB)]).is_valid());
+    let snapshot = engine.snapshot();
+    assert!(snapshot.epoch > before);
+    assert!(allowed(ingress(&engine, "web", API, 80)));
+    let Verdict::Deny(denial) = ingress(&engine, "web", OTHER, 80) else { panic!("let in") };
+    assert_eq!(denial.reason, DenyReason::NoRule);
+    let by: Vec<_> = snapshot.rules.get(denial.rule).iter().map(|p| (p.name.as_str(), p.file.as_str())).collect();
+    assert_eq!(by, [("web", "p.yaml")]);
+}
+
+#[test]
+fn the_same_again_changes_nothing() {
+    let mut engine = engine(options(), INVENTORY);
+    engine.set_policies(vec![file("p.yaml", WEB)]);
+    let before = engine.snapshot();
+    engine.set_policies(vec![file("p.yaml", WEB)]);
+    engine.set_policies(vec![file("p.yaml", &format!("{WEB}\n"))]);
+    assert_eq!(engine.snapshot().epoch, before.epoch);
+}
+
+#[test]
+fn an_invalid_document_keeps_its_last_good_version() {
+    let mut engine = engine(options(), INVENTORY);
+    engine.set_policies(vec![file("p.yaml", WEB)]);
+    for bad in [WEB.replace("toPorts", "toPort"), "a: [".to_owned(), WEB.replace("name: web,", "")] {
+        let report = engine.set_policies(vec![file("p.yaml", &bad)]);
+        assert!(!report.is_valid());
+        assert_eq!(report.documents[0].instead, Some(Instead::LastGood), "{bad}");
+        assert!(allowed(ingress(&engine, "web", API, 80)));
+        assert!(!allowed(ingress(&engine, "web", OTHER, 80)));
+    }
+    engine.set_policies(Vec::new());
+    assert!(allowed(ingress(&engine, "web", OTHER, 80)), "a file that was removed is no error");
+}
+
+#[test]
+fn an_invalid_document_at_the_start_quarantines_whom_it_selects() {
+    let mut engine = engine(options(), INVENTORY);
+    let report = engine.set_policies(vec![file("p.yaml", &WEB.replace("toPorts", "toPort"))]);
+    assert_eq!(report.documents[0].instead, Some(Instead::Quarantine));
+    for verdict in [ingress(&engine, "web", API, 80), egress(&engine, "web", OTHER, 1)] {
+        assert!(matches!(verdict, Verdict::Deny(d) if d.reason == DenyReason::InvalidPolicy), "{verdict:?}");
+    }
+    assert!(allowed(ingress(&engine, "api", OTHER, 80)), "not selected");
+    let report = engine.set_policies(vec![file("p.yaml", &WEB.replace("toPorts", "toProts"))]);
+    assert_eq!(report.documents[0].instead, Some(Instead::Quarantine), "still invalid, still held");
+    engine.set_policies(vec![file("p.yaml", WEB)]);
+    assert!(allowed(ingress(&engine, "web", API, 80)));
+}
+
+#[test]
+fn text_that_is_no_yaml_at_the_start_quarantines_everyone() {
+    let mut engine = engine(options(), INVENTORY);
+    engine.set_policies(vec![file("p.yaml", "a: [")]);
+    for pod in ["web", "api"] {
+        assert!(!allowed(ingress(&engine, pod, OTHER, 80)));
+    }
+}
+
+#[test]
+fn a_new_invalid_document_leaves_what_was_in_force() {
+    let mut engine = engine(options(), INVENTORY);
+    engine.set_policies(vec![file("p.yaml", WEB)]);
+    let report = engine.set_policies(vec![file("p.yaml", WEB), file("q.yaml", &WEB.replace("toPorts", "toPort"))]);
+    assert_eq!(report.documents[1].instead, Some(Instead::Nothing));
+    assert!(allowed(ingress(&engine, "web", API, 80)));
+}
+
+#[test]
+fn endpoint_numbers_and_identities_stay() {
+    let mut engine = engine(options(), INVENTORY);
+    let web = engine.endpoint("a", "web").expect("web");
+    let more = format!("{INVENTORY}- {{name: aaa, namespace: a, node: n1, labels: {{app: aaa}}, ips: [10.0.0.9]}}\n");
+    engine.set_inventory(load_inventory(&more, "inventory.yaml").expect("valid"));
+    let again = engine.endpoint("a", "web").expect("web");
+    assert_eq!((web.id, web.identity), (again.id, again.identity));
+    let snapshot = engine.snapshot();
+    assert_eq!(snapshot.endpoint(web.id).map(|e| &*e.name), Some("web"));
+    let host = engine.endpoint("", "n1").expect("the host is an endpoint");
+    assert_eq!(host.identity, Identity::HOST);
+
+    let mut restarted = Engine::new(options());
+    restarted.import_identities(&engine.export_identities());
+    let reordered = more.replace("name: web,", "name: zzz,").replace("app: aaa", "app: zzz");
+    restarted.set_inventory(load_inventory(&reordered, "inventory.yaml").expect("valid"));
+    assert_eq!(restarted.endpoint("a", "zzz").map(|e| e.identity), Some(web.identity));
+}
+
+#[test]
+fn a_pod_that_joins_is_let_in_by_the_rules_that_are_there() {
+    let mut engine = engine(options(), INVENTORY);
+    let rule = WEB.replace("{matchLabels: {app: api}}", "{matchExpressions: [{key: app, operator: Exists}]}");
+    engine.set_policies(vec![file("p.yaml", &rule)]);
+    let joined = format!("{INVENTORY}- {{name: new, namespace: a, node: n2, labels: {{app: new}}, ips: [10.0.0.7]}}\n");
+    assert!(!allowed(ingress(&engine, "web", [10, 0, 0, 7], 80)));
+    engine.set_inventory(load_inventory(&joined, "inventory.yaml").expect("valid"));
+    assert!(allowed(ingress(&engine, "web", [10, 0, 0, 7], 80)));
+    assert!(!allowed(ingress(&engine, "web", [10, 0, 0, 7], 81)));
+    engine.set_inventory(load_inventory(INVENTORY, "inventory.yaml").expect("valid"));
+    assert!(!allowed(ingress(&engine, "web", [10, 0, 0, 7], 80)), "the address is world again");
+}
+
+#[test]
+fn names_learnt_from_dns_open_and_expire() {
+    let mut engine = engine(options(), INVENTORY);
+    let rule = WEB.replace("ingress", "egress").replace("fromEndpoints: [{matchLabels: {app: api}}]", "toFQDNs: [{matchPattern: \"*.example.com\"}]");
+    engine.set_policies(vec![file("p.yaml", &rule)]);
+    let addr: IpAddr = [1, 2, 3, 4].into();
+    assert!(!allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
+    engine.learn_fqdn("WWW.example.com.", &[addr], 30, 100);
+    assert!(allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
+    assert!(!allowed(egress(&engine, "web", [1, 2, 3, 5], 80)));
+    engine.expire_fqdns(129);
+    assert!(allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
+    engine.expire_fqdns(130);
+    assert!(!allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
+    engine.learn_fqdn("www.example.org", &[addr], 30, 100);
+    assert!(!allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
+}
+
+#[test]
+fn modes_of_enforcement() {
+    let always = engine(Options { enforcement: EnforcementMode::Always, ..options() }, INVENTORY);
+    assert!(!allowed(ingress(&always, "api", OTHER, 80)) && !allowed(egress(&always, "api", OTHER, 80)));
+    assert!(allowed(ingress(&always, "api", [192, 168, 0, 1], 80)), "its own node");
+    let mut never = engine(Options { enforcement: EnforcementMode::Never, ..options() }, INVENTORY);
+    never.set_policies(vec![file("p.yaml", WEB)]);
+    assert!(allowed(ingress(&never, "web", OTHER, 80)));
+}
+
+#[test]
+fn audit_globally_by_namespace_by_endpoint_and_by_policy() {
+    let audits = [
+        Options { audit: true, ..options() },
+        Options { audit_namespaces: vec!["a".into()], ..options() },
+        Options { audit_endpoints: vec!["a/web".into()], ..options() },
+    ];
+    for options in audits {
+        let mut engine = engine(options, INVENTORY);
+        engine.set_policies(vec![file("p.yaml", WEB)]);
+        let verdict = ingress(&engine, "web", OTHER, 80);
+        assert!(matches!(verdict, Verdict::Allow(permit) if permit.audited()), "{verdict:?}");
+        assert!(matches!(ingress(&engine, "web", API, 80), Verdict::Allow(permit) if !permit.audited()));
+    }
+    let mut engine = engine(options(), INVENTORY);
+    let annotated = WEB.replace("namespace: a}", "namespace: a, annotations: {sluice.io/audit: \"true\"}}");
+    engine.set_policies(vec![file("p.yaml", &annotated)]);
+    assert!(matches!(ingress(&engine, "web", OTHER, 80), Verdict::Allow(permit) if permit.audited()));
+    let strict = WEB.replace("name: web,", "name: strict,").replace("\"80\"", "\"81\"");
+    engine.set_policies(vec![file("p.yaml", &annotated), file("q.yaml", &strict)]);
+    assert!(!allowed(ingress(&engine, "web", API, 80)), "a policy on trial opens nothing");
+    assert!(matches!(ingress(&engine, "web", API, 81), Verdict::Allow(permit) if !permit.audited()));
+}
+
+#[test]
+fn what_cannot_be_honoured_is_denied_and_says_so() {
+    let mut engine = engine(options(), INVENTORY);
+    let auth = WEB.replace("    toPorts", "    authentication: {mode: required}\n    toPorts");
+    assert!(engine.set_policies(vec![file("p.yaml", &auth)]).is_valid());
+    let verdict = ingress(&engine, "web", API, 80);
+    assert!(matches!(verdict, Verdict::Deny(d) if d.reason == DenyReason::Unsupported), "{verdict:?}");
+    engine.set_policies(vec![file("p.yaml", &auth), file("q.yaml", &WEB.replace("name: web,", "name: plain,"))]);
+    assert!(!allowed(ingress(&engine, "web", API, 80)), "a plain rule beside it does not lift the condition");
+}
+
+#[test]
+fn empty_lists_as_configured() {
+    let text = WEB.split("  ingress").next().map(|head| format!("{head}  ingress: []\n  egress:\n  - toEntities: [all]\n"));
+    let text = text.expect("a head");
+    let mut deny = engine(options(), INVENTORY);
+    assert!(deny.set_policies(vec![file("p.yaml", &text)]).is_valid());
+    assert!(!allowed(ingress(&deny, "web", OTHER, 80)));
+    let nothing = Options { empty_list: policy::document::EmptyList::Nothing, ..options() };
+    let mut nothing = engine(nothing, INVENTORY);
+    assert!(nothing.set_policies(vec![file("p.yaml", &text)]).is_valid());
+    assert!(allowed(ingress(&nothing, "web", OTHER, 80)));
+}
