@@ -155,7 +155,10 @@ pub fn serve_observe(store: &Store, request: &ObserveRequest, out: &mut dyn Writ
     let mut cursor = store.oldest();
     send_history(store, &mut cursor, &selection, request, out)?;
     out.flush()?;
-    while request.follow {
+    if !request.follow {
+        return Ok(());
+    }
+    loop {
         let batch = store.wait(&mut cursor, FOLLOW_TICK);
         let now_shed = store.lost();
         if now_shed > shed {
@@ -165,14 +168,13 @@ pub fn serve_observe(store: &Store, request: &ObserveRequest, out: &mut dyn Writ
         send(&batch, &selection, out)?;
         if batch.records.is_empty() {
             if batch.closed {
-                break;
+                return Ok(());
             }
             // An empty line is no record; it fails when the client has gone.
             out.write_all(b"\n")?;
         }
         out.flush()?;
     }
-    Ok(())
 }
 
 fn send_history(
