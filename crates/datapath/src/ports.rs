@@ -104,7 +104,9 @@ impl PortTable {
         if let Some(port) = self.by_addr.get(&dst) {
             return Route::Pod(*port);
         }
-        if self.pod_prefixes.iter().any(|(prefix, len)| covers(*prefix, *len, dst)) {
+        // The host's own address on the pod network lies inside the pods' range.
+        let is_pod_range = || self.pod_prefixes.iter().any(|(prefix, len)| covers(*prefix, *len, dst));
+        if !self.is_host_addr(dst) && is_pod_range() {
             return Route::None;
         }
         match self.host {
@@ -173,9 +175,10 @@ mod tests {
                 port(0, PortKind::Host),
                 port(3, PortKind::Pod { endpoint: None, addrs: vec![v4(10, 0, 0, 3)] }),
             ],
-            vec![v4(192, 168, 0, 1)],
+            vec![v4(192, 168, 0, 1), v4(10, 0, 0, 1)],
             vec![(v4(10, 0, 0, 0), 96 + 24)],
         );
+        assert_eq!(table.route(v4(10, 0, 0, 1)), Route::Host(PortId(0)));
         assert_eq!(table.route(v4(10, 0, 0, 3)), Route::Pod(PortId(3)));
         assert_eq!(table.route(v4(10, 0, 0, 4)), Route::None);
         assert_eq!(table.route(v4(10, 0, 1, 4)), Route::Host(PortId(0)));
