@@ -161,11 +161,11 @@ impl Lint<'_> {
             match peer {
                 Peer::Endpoints(selector) => self.peer_selects_nothing(policy, entry, selector),
                 Peer::Cidr { prefix, except } => self.cidr_in_cluster(policy, entry, *prefix, except),
-                Peer::CidrGroup { group: GroupRef::Name(name), .. } => {
-                    if !self.groups.iter().any(|group| group.name == *name) {
-                        let message = format!("there is no CiliumCIDRGroup `{name}`: this matches nothing");
-                        self.warn(policy, entry.line, message, None);
-                    }
+                Peer::CidrGroup { group: GroupRef::Name(name), .. }
+                    if !self.groups.iter().any(|group| group.name == *name) =>
+                {
+                    let message = format!("there is no CiliumCIDRGroup `{name}`: this matches nothing");
+                    self.warn(policy, entry.line, message, None);
                 }
                 Peer::Service { namespace, service: crate::rule::ServiceRef::Name(name) } => {
                     self.unknown_service(policy, entry, namespace.as_deref(), name);

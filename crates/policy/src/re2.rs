@@ -19,6 +19,9 @@ use regex_syntax::hir::{Hir, Look};
 pub const MAX_PATTERN: usize = 8 << 10;
 /// Largest automaton of one expression, in bytes: RE2's default budget is 8 MiB.
 const MAX_NFA: usize = 8 << 20;
+/// Length up to which an expression without counts and Unicode tables need not be compiled to know its size: a
+/// character costs at most some 25 states of 48 bytes (`[^a]`), which stays below [`MAX_NFA`].
+const SMALL: usize = 1 << 10;
 /// Largest automaton of a set, in bytes.
 const MAX_SET_NFA: usize = 64 << 20;
 /// Memory for the states of the lazily built automaton of a set, in bytes and per thread.
@@ -62,6 +65,10 @@ pub fn parse(pattern: &str) -> Result<Hir, RegexError> {
 /// As [`parse`], and expressions whose automaton would be too large.
 pub fn check(pattern: &str) -> Result<(), RegexError> {
     let hir = anchored(parse(pattern)?);
+    let tables = pattern.contains("\\p") || pattern.contains("\\P");
+    if pattern.len() <= SMALL && !tables && !pattern.contains('{') {
+        return Ok(());
+    }
     thompson::Compiler::new()
         .configure(nfa(MAX_NFA))
         .build_from_hir(&hir)

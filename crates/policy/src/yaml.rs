@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use saphyr_parser::{BufferedInput, Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 pub(crate) use split::split;
 
@@ -90,12 +90,11 @@ impl Node {
 
 /// Reads one document whose first line is line `first_line` of its file. `None` for an empty one.
 pub(crate) fn parse(text: &str, first_line: u32) -> Result<Option<Rc<Node>>, SyntaxError> {
-    Builder { parser: Parser::new_from_iter(text.chars()), first_line, anchors: HashMap::new(), nodes: 0 }
-        .document()
+    Builder { parser: Parser::new_from_str(text), first_line, anchors: HashMap::new(), nodes: 0 }.document()
 }
 
 struct Builder<'a> {
-    parser: Parser<'a, BufferedInput<std::str::Chars<'a>>>,
+    parser: Parser<'a, StrInput<'a>>,
     first_line: u32,
     anchors: HashMap<usize, Rc<Node>>,
     nodes: usize,
