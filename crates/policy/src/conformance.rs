@@ -211,7 +211,8 @@ impl Offline {
     #[must_use]
     pub fn new(inventory: &Inventory, policies: &[SourceFile], options: &Options) -> Self {
         let nodes = inventory.nodes.iter().map(|node| &node.name);
-        let mut names: Vec<Arc<str>> = nodes.chain(inventory.pods.iter().map(|pod| &pod.node)).cloned().collect();
+        let mut names: Vec<Arc<str>> =
+            nodes.chain(inventory.pods.iter().map(|pod| &pod.node)).cloned().collect();
         names.push("".into());
         names.sort_unstable();
         names.dedup();
@@ -353,7 +354,8 @@ fn decide(set: &crate::l7::L7RuleSet, flow: &Flow) -> Option<L7Decision> {
             }))
         }
         (_, Some(http), _, _) => {
-            let headers: Vec<(&str, &str)> = http.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let headers: Vec<(&str, &str)> =
+                http.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             Some(set.http(&HttpRequest {
                 method: http.method.as_bytes(),
                 path: http.path.as_bytes(),

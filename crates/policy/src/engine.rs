@@ -13,12 +13,14 @@ mod population;
 mod sources;
 pub(crate) mod world;
 
-use crate::compile::rules::CompiledRule;
+use crate::compile::rules::{CompiledRule, NamedPorts};
 use crate::compile::sets::RuleSets;
+use crate::direction::Direction;
 use crate::document::{EmptyList, MAX_FILE_BYTES};
 use crate::identity::table::IdentityTable;
 use crate::identity::{Identity, IdentityState};
 use crate::inventory::Inventory;
+use crate::label::LabelSet;
 use crate::rule::{CidrGroup, Policy, Subject};
 use crate::selector::Selector;
 use crate::snapshot::PolicySnapshot;
@@ -27,8 +29,9 @@ use endpoints::Endpoints;
 use hashbrown::{HashMap, HashSet};
 use peers::PeerStore;
 use population::Population;
-pub use sources::{DocumentReport, Instead, Report, SourceFile};
 use sources::Sources;
+pub use sources::{DocumentReport, Instead, Report, SourceFile};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use world::Facts;
@@ -109,9 +112,6 @@ impl Quarantine {
     }
 }
 
-/// What names one document among all: its file, its object, and which of equally named ones.
-pub(crate) type DocumentKey = (Arc<str>, crate::rule::PolicyKind, Arc<str>, Arc<str>, usize);
-
 #[derive(Debug)]
 struct Document {
     policy: Arc<Policy>,
@@ -126,7 +126,8 @@ pub struct Engine {
     facts: Facts,
     peers: PeerStore,
     sets: RuleSets,
-    documents: Map<DocumentKey, Document>,
+    /// By file, so that a change of one file looks at its documents only.
+    documents: BTreeMap<Arc<str>, Vec<Document>>,
     population: Population,
     endpoints: Endpoints,
     quarantine: Vec<Quarantine>,
@@ -147,7 +148,7 @@ impl Engine {
             facts,
             peers: PeerStore::default(),
             sets: RuleSets::default(),
-            documents: Map::default(),
+            documents: BTreeMap::new(),
             population: Population::default(),
             endpoints: Endpoints::default(),
             quarantine: Vec::new(),
@@ -175,7 +176,11 @@ impl Engine {
     pub fn set_options(&mut self, options: Options) {
         let (node_name, cluster) = (Arc::clone(&self.options.node_name), Arc::clone(&self.options.cluster));
         self.options = Options { node_name, cluster, ..options };
-        self.endpoints.populate(&self.population, &self.options, self.documents.values().flat_map(|d| &d.rules));
+        self.endpoints.populate(
+            &self.population,
+            &self.options,
+            self.documents.values().flatten().flat_map(|d| &d.rules),
+        );
         self.refresh(false);
     }
 
@@ -193,8 +198,11 @@ impl Engine {
     /// Policies in force, by kind, namespace and name.
     #[must_use]
     pub fn policies(&self) -> Vec<Arc<Policy>> {
-        let mut list: Vec<_> = self.documents.values().map(|document| Arc::clone(&document.policy)).collect();
-        list.sort_by(|a, b| (a.kind, &a.namespace, &a.name, a.line).cmp(&(b.kind, &b.namespace, &b.name, b.line)));
+        let mut list: Vec<_> =
+            self.documents.values().flatten().map(|document| Arc::clone(&document.policy)).collect();
+        list.sort_by(|a, b| {
+            (a.kind, &a.namespace, &a.name, a.line).cmp(&(b.kind, &b.namespace, &b.name, b.line))
+        });
         list
     }
 
@@ -218,31 +226,48 @@ impl Engine {
     }
 
     /// Puts exactly these documents in force.
-    pub fn set_documents(&mut self, policies: Vec<Arc<Policy>>, groups: Vec<CidrGroup>, quarantine: Vec<Quarantine>) {
-        let mut seen: Map<DocumentKey, Arc<Policy>> = Map::default();
-        for policy in policies {
-            let (kind, namespace, name) = policy.key();
-            let mut key = (Arc::clone(&policy.file), kind, namespace, name, 0);
-            while seen.contains_key(&key) {
-                key.4 += 1;
-            }
-            seen.insert(key, policy);
+    pub fn set_documents(
+        &mut self,
+        policies: Vec<Arc<Policy>>,
+        groups: Vec<CidrGroup>,
+        quarantine: Vec<Quarantine>,
+    ) {
+        let mut files: BTreeMap<Arc<str>, Vec<Arc<Policy>>> = BTreeMap::new();
+        for file in self.documents.keys() {
+            files.insert(Arc::clone(file), Vec::new());
         }
-        let mut gone = Vec::new();
-        self.documents.retain(|key, document| match seen.get(key) {
-            Some(policy) if Arc::ptr_eq(policy, &document.policy) || *policy == document.policy => true,
-            _ => {
-                gone.append(&mut document.rules);
-                false
+        for policy in policies {
+            files.entry(Arc::clone(&policy.file)).or_default().push(policy);
+        }
+        self.replace_documents(files, groups, quarantine);
+    }
+
+    /// Replaces the documents of these files; a file left with none is forgotten.
+    fn replace_documents(
+        &mut self,
+        files: BTreeMap<Arc<str>, Vec<Arc<Policy>>>,
+        groups: Vec<CidrGroup>,
+        quarantine: Vec<Quarantine>,
+    ) {
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
+        for (file, policies) in files {
+            let mut before = self.documents.remove(&file).unwrap_or_default();
+            let mut now = Vec::with_capacity(policies.len());
+            for policy in policies {
+                let same = |old: &Document| Arc::ptr_eq(&old.policy, &policy) || old.policy == policy;
+                if let Some(at) = before.iter().position(same) {
+                    now.push(before.swap_remove(at));
+                    continue;
+                }
+                let rules: Vec<_> =
+                    policy.rules.iter().map(|rule| self.compile_rule(&policy, rule)).collect();
+                new.extend(rules.iter().cloned());
+                now.push(Document { policy, rules });
             }
-        });
-        let mut new = Vec::new();
-        let mut fresh: Vec<_> = seen.into_iter().filter(|(key, _)| !self.documents.contains_key(key)).collect();
-        fresh.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (key, policy) in fresh {
-            let rules: Vec<_> = policy.rules.iter().map(|rule| self.compile_rule(&policy, rule)).collect();
-            new.extend(rules.iter().cloned());
-            self.documents.insert(key, Document { policy, rules });
+            gone.extend(before.into_iter().flat_map(|document| document.rules));
+            if !now.is_empty() {
+                self.documents.insert(file, now);
+            }
         }
         // After the new ones are in, so that peers that both mention keep their members.
         for peer in gone.iter().flat_map(|rule| rule.peers()) {
@@ -261,7 +286,11 @@ impl Engine {
         self.facts.services.clone_from(&inventory.services);
         self.population.set_inventory(inventory, &self.options, &mut self.identities);
         self.facts.ports = self.population.port_names();
-        self.endpoints.populate(&self.population, &self.options, self.documents.values().flat_map(|d| &d.rules));
+        self.endpoints.populate(
+            &self.population,
+            &self.options,
+            self.documents.values().flatten().flat_map(|d| &d.rules),
+        );
         self.refresh(references);
     }
 
@@ -277,6 +306,36 @@ impl Engine {
         if self.population.expire(now) {
             self.refresh(false);
         }
+    }
+
+    /// Calls `each` for every rule that selects an endpoint, with the port names that count in that direction.
+    pub(crate) fn selecting(
+        &self,
+        (namespace, name): (&str, &str),
+        direction: Direction,
+        mut each: impl FnMut(&Policy, &crate::rule::Rule, &CompiledRule, &dyn NamedPorts),
+    ) {
+        let Some((uids, own_names)) = self.endpoints.rules_of(namespace, name) else { return };
+        let names: &dyn NamedPorts = match direction {
+            Direction::Ingress => own_names,
+            Direction::Egress => &self.facts.ports,
+        };
+        for document in self.documents.values().flatten() {
+            for (rule, compiled) in document.policy.rules.iter().zip(&document.rules) {
+                if uids.contains(&compiled.uid) {
+                    each(&document.policy, rule, compiled, names);
+                }
+            }
+        }
+    }
+
+    /// What selectors see of an endpoint.
+    pub(crate) fn subject_labels(&self, namespace: &str, name: &str) -> Option<LabelSet> {
+        self.endpoints.labels_of(namespace, name)
+    }
+
+    pub(crate) fn is_member(&self, peer: peers::PeerId, identity: Identity) -> bool {
+        self.peers.members(peer).is_some_and(|members| members.contains(&identity))
     }
 
     fn compile_rule(&mut self, policy: &Policy, rule: &crate::rule::Rule) -> Arc<CompiledRule> {

@@ -127,7 +127,10 @@ impl L7RuleSet {
     /// May this question be asked? `name` in any case, with or without the final dot.
     #[must_use]
     pub fn dns(&self, name: &str) -> L7Decision {
-        self.by_fragment(L7Kind::Dns, |rules| matches!(rules, FragmentRules::Dns(list) if list.iter().any(|rule| rule.matches(name))))
+        self.by_fragment(
+            L7Kind::Dns,
+            |rules| matches!(rules, FragmentRules::Dns(list) if list.iter().any(|rule| rule.matches(name))),
+        )
     }
 
     /// May a connection with this server name be made? `None`: the hello carries no name.

@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod direction;
 pub mod document;
 pub mod engine;
+pub mod explain;
 pub mod identity;
 pub mod inventory;
 pub mod ip_cache;

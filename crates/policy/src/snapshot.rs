@@ -75,7 +75,14 @@ impl PolicySnapshot {
         }
         prefixes.extend(others.iter().filter_map(|(text, identity)| Some((parse_prefix(text)?, *identity))));
         let ip_cache = Arc::new(IpCache::new(prefixes));
-        Self { epoch, ip_cache, endpoints: list, rules: Arc::new(rules), l7: Arc::default(), directory: Arc::default() }
+        Self {
+            epoch,
+            ip_cache,
+            endpoints: list,
+            rules: Arc::new(rules),
+            l7: Arc::default(),
+            directory: Arc::default(),
+        }
     }
 }
 

@@ -44,7 +44,9 @@ fn read(path: PathBuf) -> String {
 fn run(case: &Path) -> (usize, Vec<String>) {
     let inventory = match load_inventory(&read(case.join("identities.yaml")), "identities.yaml") {
         Ok(inventory) => inventory,
-        Err(errors) => return (0, errors.iter().map(|error| format!("{}: {error}", case.display())).collect()),
+        Err(errors) => {
+            return (0, errors.iter().map(|error| format!("{}: {error}", case.display())).collect());
+        }
     };
     let policies = [SourceFile { path: "policies.yaml".into(), text: read(case.join("policies.yaml")) }];
     let flows: Vec<Flow> = serde_json::from_str(&read(case.join("flows.json"))).expect("flows");
@@ -62,7 +64,11 @@ fn run(case: &Path) -> (usize, Vec<String>) {
     };
     let (expected_policies, actual_policies) = lists("policies");
     if expected_policies.len() != actual_policies.len() {
-        differences.push(format!("{name}: {} documents, not {}", actual_policies.len(), expected_policies.len()));
+        differences.push(format!(
+            "{name}: {} documents, not {}",
+            actual_policies.len(),
+            expected_policies.len()
+        ));
     }
     for (expected, actual) in expected_policies.iter().zip(&actual_policies) {
         for key in ["kind", "namespace", "name", "accepted"] {
@@ -87,7 +93,13 @@ fn run(case: &Path) -> (usize, Vec<String>) {
 }
 
 /// What the oracle says otherwise.
-fn ask_oracle(name: &str, inventory: &Inventory, text: &str, flows: &[Flow], expected: &[Value]) -> Vec<String> {
+fn ask_oracle(
+    name: &str,
+    inventory: &Inventory,
+    text: &str,
+    flows: &[Flow],
+    expected: &[Value],
+) -> Vec<String> {
     let read = document::Options { empty_list: EmptyList::Nothing, ..document::Options::default() };
     let loaded = document::load(text, "policies.yaml", &read);
     let world = World { inventory, policies: &loaded.policies, groups: &loaded.cidr_groups };
@@ -115,7 +127,11 @@ fn run_all(root: &Path) -> usize {
         differences.extend(more);
     }
     println!("{}: {} cases, {flows} flows, {} differences", root.display(), cases.len(), differences.len());
-    assert!(differences.is_empty(), "{}", differences.iter().take(60).cloned().collect::<Vec<_>>().join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{}",
+        differences.iter().take(60).cloned().collect::<Vec<_>>().join("\n")
+    );
     cases.len()
 }
 
@@ -127,6 +143,7 @@ fn own_cases() {
 
 #[test]
 fn shared_cases() {
-    let root = std::env::var_os("SLUICE_POLICY_CASES").map_or_else(|| workspace().join("../shared/policy-cases"), PathBuf::from);
+    let root = std::env::var_os("SLUICE_POLICY_CASES")
+        .map_or_else(|| workspace().join("../shared/policy-cases"), PathBuf::from);
     run_all(&root);
 }

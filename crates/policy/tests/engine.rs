@@ -3,7 +3,7 @@
 use packet::Addr;
 use policy::document::load_inventory;
 use policy::engine::{Instead, SourceFile};
-use policy::{DenyReason, Direction, Engine, EnforcementMode, Identity, Options, Verdict};
+use policy::{DenyReason, Direction, EnforcementMode, Engine, Identity, Options, Verdict};
 use std::net::IpAddr;
 
 const INVENTORY: &str = r"
@@ -71,7 +71,8 @@ fn a_policy_takes_effect_and_names_itself() {
     assert!(allowed(ingress(&engine, "web", API, 80)));
     let Verdict::Deny(denial) = ingress(&engine, "web", OTHER, 80) else { panic!("let in") };
     assert_eq!(denial.reason, DenyReason::NoRule);
-    let by: Vec<_> = snapshot.rules.get(denial.rule).iter().map(|p| (p.name.as_str(), p.file.as_str())).collect();
+    let by: Vec<_> =
+        snapshot.rules.get(denial.rule).iter().map(|p| (p.name.as_str(), p.file.as_str())).collect();
     assert_eq!(by, [("web", "p.yaml")]);
 }
 
@@ -128,7 +129,8 @@ fn text_that_is_no_yaml_at_the_start_quarantines_everyone() {
 fn a_new_invalid_document_leaves_what_was_in_force() {
     let mut engine = engine(options(), INVENTORY);
     engine.set_policies(vec![file("p.yaml", WEB)]);
-    let report = engine.set_policies(vec![file("p.yaml", WEB), file("q.yaml", &WEB.replace("toPorts", "toPort"))]);
+    let report =
+        engine.set_policies(vec![file("p.yaml", WEB), file("q.yaml", &WEB.replace("toPorts", "toPort"))]);
     assert_eq!(report.documents[1].instead, Some(Instead::Nothing));
     assert!(allowed(ingress(&engine, "web", API, 80)));
 }
@@ -137,7 +139,9 @@ fn a_new_invalid_document_leaves_what_was_in_force() {
 fn endpoint_numbers_and_identities_stay() {
     let mut engine = engine(options(), INVENTORY);
     let web = engine.endpoint("a", "web").expect("web");
-    let more = format!("{INVENTORY}- {{name: aaa, namespace: a, node: n1, labels: {{app: aaa}}, ips: [10.0.0.9]}}\n");
+    let more = format!(
+        "{INVENTORY}- {{name: aaa, namespace: a, node: n1, labels: {{app: aaa}}, ips: [10.0.0.9]}}\n"
+    );
     engine.set_inventory(load_inventory(&more, "inventory.yaml").expect("valid"));
     let again = engine.endpoint("a", "web").expect("web");
     assert_eq!((web.id, web.identity), (again.id, again.identity));
@@ -158,7 +162,9 @@ fn a_pod_that_joins_is_let_in_by_the_rules_that_are_there() {
     let mut engine = engine(options(), INVENTORY);
     let rule = WEB.replace("{matchLabels: {app: api}}", "{matchExpressions: [{key: app, operator: Exists}]}");
     engine.set_policies(vec![file("p.yaml", &rule)]);
-    let joined = format!("{INVENTORY}- {{name: new, namespace: a, node: n2, labels: {{app: new}}, ips: [10.0.0.7]}}\n");
+    let joined = format!(
+        "{INVENTORY}- {{name: new, namespace: a, node: n2, labels: {{app: new}}, ips: [10.0.0.7]}}\n"
+    );
     assert!(!allowed(ingress(&engine, "web", [10, 0, 0, 7], 80)));
     engine.set_inventory(load_inventory(&joined, "inventory.yaml").expect("valid"));
     assert!(allowed(ingress(&engine, "web", [10, 0, 0, 7], 80)));
@@ -170,7 +176,10 @@ fn a_pod_that_joins_is_let_in_by_the_rules_that_are_there() {
 #[test]
 fn names_learnt_from_dns_open_and_expire() {
     let mut engine = engine(options(), INVENTORY);
-    let rule = WEB.replace("ingress", "egress").replace("fromEndpoints: [{matchLabels: {app: api}}]", "toFQDNs: [{matchPattern: \"*.example.com\"}]");
+    let rule = WEB.replace("ingress", "egress").replace(
+        "fromEndpoints: [{matchLabels: {app: api}}]",
+        "toFQDNs: [{matchPattern: \"*.example.com\"}]",
+    );
     engine.set_policies(vec![file("p.yaml", &rule)]);
     let addr: IpAddr = [1, 2, 3, 4].into();
     assert!(!allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
@@ -226,13 +235,19 @@ fn what_cannot_be_honoured_is_denied_and_says_so() {
     assert!(engine.set_policies(vec![file("p.yaml", &auth)]).is_valid());
     let verdict = ingress(&engine, "web", API, 80);
     assert!(matches!(verdict, Verdict::Deny(d) if d.reason == DenyReason::Unsupported), "{verdict:?}");
-    engine.set_policies(vec![file("p.yaml", &auth), file("q.yaml", &WEB.replace("name: web,", "name: plain,"))]);
+    engine.set_policies(vec![
+        file("p.yaml", &auth),
+        file("q.yaml", &WEB.replace("name: web,", "name: plain,")),
+    ]);
     assert!(!allowed(ingress(&engine, "web", API, 80)), "a plain rule beside it does not lift the condition");
 }
 
 #[test]
 fn empty_lists_as_configured() {
-    let text = WEB.split("  ingress").next().map(|head| format!("{head}  ingress: []\n  egress:\n  - toEntities: [all]\n"));
+    let text = WEB
+        .split("  ingress")
+        .next()
+        .map(|head| format!("{head}  ingress: []\n  egress:\n  - toEntities: [all]\n"));
     let text = text.expect("a head");
     let mut deny = engine(options(), INVENTORY);
     assert!(deny.set_policies(vec![file("p.yaml", &text)]).is_valid());
@@ -241,4 +256,27 @@ fn empty_lists_as_configured() {
     let mut nothing = engine(nothing, INVENTORY);
     assert!(nothing.set_policies(vec![file("p.yaml", &text)]).is_valid());
     assert!(allowed(ingress(&nothing, "web", OTHER, 80)));
+}
+
+#[test]
+fn an_explanation_names_the_rules_and_what_is_missing() {
+    let mut engine = engine(options(), INVENTORY);
+    engine.set_policies(vec![file("p.yaml", WEB)]);
+    let other = engine.pod_identity("b", "other").expect("a pod");
+    let denied = engine.explain(Direction::Ingress, ("a", "web"), other, 6, 80).expect("an endpoint");
+    assert_eq!(denied.considered.len(), 1);
+    let rule = &denied.considered[0];
+    assert!(!rule.peer && rule.port && !rule.matches() && !rule.deny);
+    assert!(
+        denied.change.contains("k8s:app\": \"other") && denied.change.contains("\"80\""),
+        "{}",
+        denied.change
+    );
+    let added =
+        format!("{WEB}  - {}\n", denied.change.trim_start_matches("ingress: [").trim_end_matches(']'));
+    engine.set_policies(vec![file("p.yaml", &added)]);
+    let after = engine.explain(Direction::Ingress, ("a", "web"), other, 6, 80).expect("an endpoint");
+    assert!(allowed(after.verdict), "what it says to add is what it takes: {added}");
+    assert_eq!(after.considered.iter().filter(|rule| rule.matches()).count(), 1);
+    assert!(engine.explain(Direction::Ingress, ("b", "other"), other, 6, 80).is_none(), "not on this node");
 }

@@ -19,7 +19,10 @@ fn pod(n: usize) -> Pod {
     Pod {
         name: format!("pod-{n}").into(),
         namespace: format!("ns-{}", n % 100).into(),
-        labels: vec![("app".into(), format!("app-{n}").into()), ("tier".into(), format!("t{}", n % 7).into())],
+        labels: vec![
+            ("app".into(), format!("app-{n}").into()),
+            ("tier".into(), format!("t{}", n % 7).into()),
+        ],
         service_account: None,
         node: if n < LOCAL { "n0".into() } else { "n1".into() },
         ips: vec![std::net::IpAddr::from([10, 1, (n >> 8) as u8, n as u8])],
@@ -31,7 +34,8 @@ fn pod(n: usize) -> Pod {
 }
 
 fn inventory(pods: usize) -> Inventory {
-    let namespaces = (0..100).map(|n| Namespace { name: format!("ns-{n}").into(), labels: Vec::new(), line: 1 });
+    let namespaces =
+        (0..100).map(|n| Namespace { name: format!("ns-{n}").into(), labels: Vec::new(), line: 1 });
     let node = |n: u8| Node {
         name: format!("n{n}").into(),
         labels: Vec::new(),
@@ -53,7 +57,15 @@ fn policy(n: usize, port: usize) -> SourceFile {
         0 => format!("app: app-{}", n % PODS),
         _ => format!("tier: t{}", n % 7),
     };
-    let peer = if n % 50 == 0 { "{}".to_owned() } else { format!("{{matchLabels: {{app: app-{}, k8s:io.kubernetes.pod.namespace: ns-{}}}}}", (n * 7) % PODS, (n * 7) % PODS % 100) };
+    let peer = if n % 50 == 0 {
+        "{}".to_owned()
+    } else {
+        format!(
+            "{{matchLabels: {{app: app-{}, k8s:io.kubernetes.pod.namespace: ns-{}}}}}",
+            (n * 7) % PODS,
+            (n * 7) % PODS % 100
+        )
+    };
     let text = format!(
         "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p{n}, namespace: ns-{}}}\nspec:\n  endpointSelector: {{matchLabels: {{{subject}}}}}\n  ingress:\n  - fromEndpoints: [{peer}]\n    toPorts: [{{ports: [{{port: \"{port}\", protocol: TCP}}]}}]\n  egress:\n  - toEntities: [all]\n  - toCIDR: [10.{}.0.0/16]\n",
         n % 100,

@@ -35,8 +35,18 @@ special:
 "#;
 
 const ENDS: [&str; 12] = [
-    "pod/a/web", "pod/a/api", "pod/b/db", "pod/b/web", "node/n1", "node/n2", "ext/e1", "ext/e2", "ext/e3", "ext/e4",
-    "ext/e5", "special/h",
+    "pod/a/web",
+    "pod/a/api",
+    "pod/b/db",
+    "pod/b/web",
+    "node/n1",
+    "node/n2",
+    "ext/e1",
+    "ext/e2",
+    "ext/e3",
+    "ext/e4",
+    "ext/e5",
+    "special/h",
 ];
 
 /// Text of one of these.
@@ -79,10 +89,18 @@ fn peers(from: &'static str) -> BoxedStrategy<String> {
         set.prop_map(move |set| format!("{from}CIDRSet: [{set}]")).boxed(),
     ];
     if from == "to" {
-        kinds.push(one(&["toServices: [{k8sService: {serviceName: s1, namespace: b}}]",
-            "toServices: [{k8sService: {serviceName: s2, namespace: b}}]",
-            "toServices: [{k8sService: {serviceName: gone, namespace: b}}]"]).boxed());
-        kinds.push(one(&["toFQDNs: [{matchName: one.example.com}]", "toFQDNs: [{matchPattern: \"*.example.com\"}]"]).boxed());
+        kinds.push(
+            one(&[
+                "toServices: [{k8sService: {serviceName: s1, namespace: b}}]",
+                "toServices: [{k8sService: {serviceName: s2, namespace: b}}]",
+                "toServices: [{k8sService: {serviceName: gone, namespace: b}}]",
+            ])
+            .boxed(),
+        );
+        kinds.push(
+            one(&["toFQDNs: [{matchName: one.example.com}]", "toFQDNs: [{matchPattern: \"*.example.com\"}]"])
+                .boxed(),
+        );
     }
     proptest::strategy::Union::new(kinds).boxed()
 }
@@ -98,11 +116,16 @@ fn ports(from: &'static str, deny: bool) -> BoxedStrategy<String> {
         "{port: alt}",
         "{port: \"8080\"}",
     ]);
-    let plain = proptest::collection::vec(port, 1..3).prop_map(|list| format!("toPorts: [{{ports: [{}]}}]", list.join(", ")));
+    let plain = proptest::collection::vec(port, 1..3)
+        .prop_map(|list| format!("toPorts: [{{ports: [{}]}}]", list.join(", ")));
     let mut kinds = vec![
         Just(String::new()).boxed(),
         plain.boxed(),
-        one(&["icmps: [{fields: [{type: 8, family: IPv4}]}]", "icmps: [{fields: [{type: 128, family: IPv6}, {type: 0}]}]"]).boxed(),
+        one(&[
+            "icmps: [{fields: [{type: 8, family: IPv4}]}]",
+            "icmps: [{fields: [{type: 128, family: IPv6}, {type: 0}]}]",
+        ])
+        .boxed(),
     ];
     if !deny {
         kinds.push(one(&[
@@ -127,7 +150,9 @@ fn list(key: &'static str, from: &'static str) -> BoxedStrategy<String> {
         let parts: Vec<String> = [peers, ports].into_iter().filter(|part| !part.is_empty()).collect();
         format!("{{{}}}", parts.join(", "))
     });
-    proptest::collection::vec(element, 1..3).prop_map(move |list| format!("  {key}:\n  - {}\n", list.join("\n  - "))).boxed()
+    proptest::collection::vec(element, 1..3)
+        .prop_map(move |list| format!("  {key}:\n  - {}\n", list.join("\n  - ")))
+        .boxed()
 }
 
 fn document() -> BoxedStrategy<String> {
@@ -137,7 +162,12 @@ fn document() -> BoxedStrategy<String> {
         1 => Just("nodeSelector: {matchLabels: {role: worker}}".to_owned()),
     ];
     let maybe = |key, from| proptest::option::weighted(0.5, list(key, from));
-    let lists = (maybe("ingress", "from"), maybe("egress", "to"), maybe("ingressDeny", "from"), maybe("egressDeny", "to"));
+    let lists = (
+        maybe("ingress", "from"),
+        maybe("egress", "to"),
+        maybe("ingressDeny", "from"),
+        maybe("egressDeny", "to"),
+    );
     let default = one(&["", "", "  enableDefaultDeny: {ingress: false, egress: false}\n"]);
     (kind, subject, lists, default)
         .prop_map(|(kind, subject, (a, b, c, d), default)| {
@@ -153,17 +183,35 @@ fn flows() -> Vec<Flow> {
     let mut flows = Vec::new();
     for src in ENDS {
         for dst in ENDS.iter().filter(|dst| **dst != src) {
-            for (proto, port) in
-                [("TCP", 80), ("TCP", 8080), ("TCP", 85), ("UDP", 53), ("TCP", 53), ("SCTP", 80), ("ICMP", 8), ("ICMPv6", 128)]
-            {
+            for (proto, port) in [
+                ("TCP", 80),
+                ("TCP", 8080),
+                ("TCP", 85),
+                ("UDP", 53),
+                ("TCP", 53),
+                ("SCTP", 80),
+                ("ICMP", 8),
+                ("ICMPv6", 128),
+            ] {
                 let http = (proto == "TCP" && port != 53).then(|| HttpFacts {
                     method: "GET".into(),
                     path: if port == 85 { "/b".into() } else { "/abc".into() },
                     ..HttpFacts::default()
                 });
-                let dns = (port == 53).then(|| DnsFacts { name: if src.len() % 2 == 0 { "one.example.com" } else { "x.example.com" }.into() });
+                let dns = (port == 53).then(|| DnsFacts {
+                    name: if src.len() % 2 == 0 { "one.example.com" } else { "x.example.com" }.into(),
+                });
                 let id = flows.len().to_string();
-                flows.push(Flow { id, src: src.into(), dst: (*dst).into(), proto: proto.into(), port, http, dns, kafka: None });
+                flows.push(Flow {
+                    id,
+                    src: src.into(),
+                    dst: (*dst).into(),
+                    proto: proto.into(),
+                    port,
+                    http,
+                    dns,
+                    kafka: None,
+                });
             }
         }
     }

@@ -75,7 +75,8 @@ impl CompiledRule {
             if entries.is_empty() && default == DefaultDeny::Untouched {
                 return None;
             }
-            let entries = entries.iter().filter_map(|entry| compile_entry(policy, entry, peers, sets)).collect();
+            let entries =
+                entries.iter().filter_map(|entry| compile_entry(policy, entry, peers, sets)).collect();
             Some(RuleHalf { default, rule: sets.provenance(&policy.provenance(rule.line)), entries })
         };
         let halves = [half(Direction::Ingress), half(Direction::Egress)];
@@ -91,7 +92,13 @@ impl CompiledRule {
 
     /// Every peer number that the rule holds.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> {
-        self.halves.iter().flatten().flat_map(|half| &half.entries).filter_map(|e| e.peers.as_ref()).flatten().copied()
+        self.halves
+            .iter()
+            .flatten()
+            .flat_map(|half| &half.entries)
+            .filter_map(|e| e.peers.as_ref())
+            .flatten()
+            .copied()
     }
 }
 
@@ -124,7 +131,12 @@ impl CompiledEntry {
     }
 }
 
-fn compile_entry(policy: &Policy, entry: &Entry, peers: &mut PeerStore, sets: &mut RuleSets) -> Option<CompiledEntry> {
+fn compile_entry(
+    policy: &Policy,
+    entry: &Entry,
+    peers: &mut PeerStore,
+    sets: &mut RuleSets,
+) -> Option<CompiledEntry> {
     let peers = match &entry.peers {
         Peers::None => return None,
         Peers::Any => None,
@@ -185,7 +197,9 @@ fn compile_port(rule: &PortRule) -> CompiledPort {
     };
     match &rule.port {
         Port::Any => CompiledPort::Every { protos },
-        Port::Numbers(numbers) => CompiledPort::Numbers { protos, first: *numbers.start(), last: *numbers.end() },
+        Port::Numbers(numbers) => {
+            CompiledPort::Numbers { protos, first: *numbers.start(), last: *numbers.end() }
+        }
         Port::Named(name) => CompiledPort::Named { protos, name: Arc::clone(name) },
     }
 }

@@ -1,11 +1,11 @@
 //! What policy protects on this node, and which rules select it.
 
-use super::{Map, Set};
 use super::halves::{BuiltHalf, HalfInput, Staleness};
 use super::peers::PeerStore;
 use super::population::{KnownPod, Population};
 use super::world::{Facts, PortNames};
 use super::{EnforcementMode, Options, Quarantine};
+use super::{Map, Set};
 use crate::compile::rules::{CompiledRule, NamedPorts};
 use crate::compile::sets::RuleSets;
 use crate::direction::Direction;
@@ -112,6 +112,17 @@ impl Endpoints {
                 }
             }
         }
+    }
+
+    /// Numbers of the rules that select an endpoint, and the names of its own ports.
+    pub(crate) fn rules_of(&self, namespace: &str, name: &str) -> Option<(Set<u64>, &PortNames)> {
+        let endpoint = self.list.get(&(Arc::from(namespace), Arc::from(name)))?;
+        Some((endpoint.rules.iter().map(|rule| rule.uid).collect(), &endpoint.own_names))
+    }
+
+    /// What selectors see of an endpoint.
+    pub(crate) fn labels_of(&self, namespace: &str, name: &str) -> Option<LabelSet> {
+        self.list.get(&(Arc::from(namespace), Arc::from(name))).map(|endpoint| endpoint.labels.clone())
     }
 
     /// Takes rules away and adds others.

@@ -86,7 +86,8 @@ impl BuiltHalf {
                 }
             }
         }
-        let mut depends: Vec<PeerId> = entries.iter().filter_map(|(e, _)| e.peers.as_ref()).flatten().copied().collect();
+        let mut depends: Vec<PeerId> =
+            entries.iter().filter_map(|(e, _)| e.peers.as_ref()).flatten().copied().collect();
         depends.sort_unstable();
         depends.dedup();
         let mut of_entry: Vec<_> = entries.iter().map(|(entry, _)| entry.peers.clone()).collect();
@@ -172,8 +173,11 @@ impl BuiltHalf {
                 let mut members = list.iter().flatten().filter_map(|id| peers.members(*id));
                 members.any(|members| members.contains(identity))
             };
-            let applying: Box<[u32]> =
-                (0u32..).zip(&self.entries).filter(|(_, list)| applies(list)).map(|(number, _)| number).collect();
+            let applying: Box<[u32]> = (0u32..)
+                .zip(&self.entries)
+                .filter(|(_, list)| applies(list))
+                .map(|(number, _)| number)
+                .collect();
             match self.classes.get(&applying) {
                 Some(0) => {}
                 Some(class) => places.push((*identity, *class)),

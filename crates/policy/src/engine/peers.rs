@@ -1,7 +1,7 @@
 //! Peers of rules, each distinct one kept once, and the identities that it stands for.
 
-use super::{Map, Set};
 use super::world::{Facts, IdentityFacts};
+use super::{Map, Set};
 use crate::identity::Identity;
 use crate::label::{CLUSTER, LabelKey, NAMESPACE, Source};
 use crate::rule::{Entity, GroupRef, NameMatch, Peer, ServiceRef};
@@ -64,8 +64,14 @@ impl PeerStore {
             }
             return id;
         }
-        let record =
-            Record { peer: peer.clone(), uses: 1, terms: Vec::new(), members: Arc::default(), rebuilt: 0, joined: 0 };
+        let record = Record {
+            peer: peer.clone(),
+            uses: 1,
+            terms: Vec::new(),
+            members: Arc::default(),
+            rebuilt: 0,
+            joined: 0,
+        };
         let id = match self.free.pop() {
             Some(at) => {
                 self.records[at as usize] = Some(record);
@@ -237,16 +243,15 @@ impl Term {
             Self::Cidr { prefix, except } => identity
                 .prefix
                 .is_some_and(|own| prefix.contains(&own) && !except.iter().any(|hole| hole.contains(&own))),
-            Self::Fqdn(name) => {
-                labels.get(&LabelKey::new(Source::Fqdn, name.to_string())).is_some()
-            }
+            Self::Fqdn(name) => labels.get(&LabelKey::new(Source::Fqdn, name.to_string())).is_some(),
             Self::Entity(Entity::All) => true,
             Self::Entity(Entity::None) => false,
             Self::Entity(Entity::World) => {
                 ["world", "world-ipv4", "world-ipv6"].iter().any(|name| labels.has_reserved(name))
             }
             Self::Entity(Entity::Cluster) => {
-                CLUSTER_ENTITIES.iter().any(|name| labels.has_reserved(name)) || labels.k8s(CLUSTER) == Some(cluster)
+                CLUSTER_ENTITIES.iter().any(|name| labels.has_reserved(name))
+                    || labels.k8s(CLUSTER) == Some(cluster)
             }
             Self::Entity(entity) => labels.has_reserved(entity.as_str()),
         }

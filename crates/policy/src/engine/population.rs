@@ -1,10 +1,10 @@
 //! Who has which address and which identity: pods, nodes, peers outside, prefixes of policy, names from DNS.
 
-use super::{Map, Set};
 use super::Options;
 use super::directory::{Directory, Workload, WorkloadKind};
 use super::peers::PeerStore;
 use super::world::{IdentityFacts, PortNames, namespace_labels, pod_labels};
+use super::{Map, Set};
 use crate::identity::Identity;
 use crate::identity::table::{IdentityTable, Scope};
 use crate::inventory::{Inventory, Node, Pod};
@@ -77,15 +77,20 @@ impl Population {
     }
 
     /// Takes the workloads over; pods that did not change keep what was worked out for them.
-    pub(crate) fn set_inventory(&mut self, inventory: Inventory, options: &Options, table: &mut IdentityTable) {
+    pub(crate) fn set_inventory(
+        &mut self,
+        inventory: Inventory,
+        options: &Options,
+        table: &mut IdentityTable,
+    ) {
         let namespaces = namespace_labels(&inventory);
         let mut before = std::mem::take(&mut self.pods);
         for pod in &inventory.pods {
             let key = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
             let inherited = namespaces.get(&pod.namespace);
-            let known = before.remove(&key).filter(|known| {
-                known.pod == *pod && self.namespaces.get(&pod.namespace) == inherited
-            });
+            let known = before
+                .remove(&key)
+                .filter(|known| known.pod == *pod && self.namespaces.get(&pod.namespace) == inherited);
             let known = known.unwrap_or_else(|| known_pod(pod, inherited, options, table, &self.pods));
             self.pods.insert(key, known);
         }
@@ -188,7 +193,8 @@ impl Population {
         }
         for (address, (names, api_server)) in &outside_peers {
             let selected = self.names.iter().filter(|wanted| names.iter().any(|name| wanted.matches(name)));
-            let mut labels: Vec<Label> = selected.map(|name| Label::new(Source::Fqdn, name.to_string(), "")).collect();
+            let mut labels: Vec<Label> =
+                selected.map(|name| Label::new(Source::Fqdn, name.to_string(), "")).collect();
             labels.extend(api_server.then(|| Label::reserved("kube-apiserver")));
             if labels.is_empty() {
                 continue;
@@ -203,14 +209,17 @@ impl Population {
         }
         for external in &self.inventory.external {
             let identity = hosts.get(&Addr::from(external.ip)).copied().unwrap_or(Identity::UNKNOWN);
-            workloads.insert(Addr::from(external.ip), Arc::new(Workload {
-                kind: WorkloadKind::External,
-                namespace: "".into(),
-                name: Arc::clone(&external.name),
-                node: "".into(),
-                labels: table.labels(identity).cloned().unwrap_or_default(),
-                identity,
-            }));
+            workloads.insert(
+                Addr::from(external.ip),
+                Arc::new(Workload {
+                    kind: WorkloadKind::External,
+                    namespace: "".into(),
+                    name: Arc::clone(&external.name),
+                    node: "".into(),
+                    labels: table.labels(identity).cloned().unwrap_or_default(),
+                    identity,
+                }),
+            );
         }
         for node in &self.inventory.nodes {
             let identity = self.node_identity(node);
@@ -246,7 +255,8 @@ impl Population {
         if same_prefixes {
             let set = hosts.iter().filter(|(addr, identity)| self.hosts.get(*addr) != Some(*identity));
             let gone = self.hosts.keys().filter(|addr| !hosts.contains_key(*addr));
-            let changes: Vec<_> = set.map(|(a, id)| (*a, Some(*id))).chain(gone.map(|a| (*a, None))).collect();
+            let changes: Vec<_> =
+                set.map(|(a, id)| (*a, Some(*id))).chain(gone.map(|a| (*a, None))).collect();
             if !changes.is_empty() {
                 self.ip_cache = Arc::new(self.ip_cache.with_hosts(changes));
             }
@@ -325,7 +335,12 @@ fn covering(address: IpAddr, known: &Set<IpNet>) -> Option<IpNet> {
     (0..=longest).rev().filter_map(around).find(|prefix| known.contains(prefix))
 }
 
-fn add(now: &mut Map<Identity, IdentityFacts>, identity: Identity, prefix: Option<IpNet>, table: &IdentityTable) {
+fn add(
+    now: &mut Map<Identity, IdentityFacts>,
+    identity: Identity,
+    prefix: Option<IpNet>,
+    table: &IdentityTable,
+) {
     if let Some(labels) = table.labels(identity) {
         now.insert(identity, IdentityFacts { labels: labels.clone(), prefix });
     }

@@ -32,7 +32,7 @@ pub struct DocumentReport {
     /// The file.
     pub file: Arc<str>,
     /// What the reader says.
-    pub status: DocumentStatus,
+    pub status: Arc<DocumentStatus>,
     /// For a rejected document, what is enforced in its place.
     pub instead: Option<Instead>,
 }
@@ -100,21 +100,28 @@ impl Engine {
         };
         let mut before = std::mem::take(&mut self.sources.files);
         let first = !std::mem::replace(&mut self.sources.started, true) && !rejecting;
+        let mut changed = BTreeMap::new();
         for source in files {
-            let path: Arc<str> = source.path.as_str().into();
-            let old = before.remove(&path);
+            let (path, old) = match before.remove_entry(source.path.as_str()) {
+                Some((path, old)) => (path, Some(old)),
+                None => (source.path.as_str().into(), None),
+            };
             let file = match old {
                 Some(old) if old.text == source.text => old,
-                old => File::read(&path, source.text, old.unwrap_or_default(), first, &options),
+                old => {
+                    let file = File::read(&path, source.text, old.unwrap_or_default(), first, &options);
+                    changed.insert(Arc::clone(&path), file.policies.clone());
+                    file
+                }
             };
             self.sources.files.insert(path, file);
         }
+        changed.extend(before.into_keys().map(|path| (path, Vec::new())));
         let files = self.sources.files.values();
-        let policies = files.clone().flat_map(|file| &file.policies).cloned().collect();
         let groups = files.clone().flat_map(|file| &file.groups).cloned().collect();
         let quarantine = files.clone().flat_map(|file| &file.quarantine).cloned().collect();
         let documents = files.flat_map(|file| &file.reports).cloned().collect();
-        self.set_documents(policies, groups, quarantine);
+        self.replace_documents(changed, groups, quarantine);
         Report { documents }
     }
 }
@@ -124,7 +131,8 @@ impl File {
         let loaded = document::load(&text, path, options);
         let mut policies: Vec<Arc<Policy>> = loaded.policies.into_iter().map(Arc::new).collect();
         let mut groups = loaded.cidr_groups;
-        let new_names: Vec<ObjectName> = policies.iter().map(|p| policy_name(p)).chain(groups.iter().map(group_name)).collect();
+        let new_names: Vec<ObjectName> =
+            policies.iter().map(|p| policy_name(p)).chain(groups.iter().map(group_name)).collect();
         let mut kept: Map<ObjectName, ()> = Map::default();
         let (mut quarantine, mut reports) = (Vec::new(), Vec::new());
         for status in loaded.documents {
@@ -132,9 +140,12 @@ impl File {
             if status.outcome == Outcome::Rejected {
                 let name = (status.kind.clone(), status.namespace.clone(), status.name.clone());
                 // Without a name it may be any of those that this file no longer holds.
-                let stands_for = |other: &ObjectName| *other == name || (status.name.is_empty() && !new_names.contains(other));
+                let stands_for = |other: &ObjectName| {
+                    *other == name || (status.name.is_empty() && !new_names.contains(other))
+                };
                 let good: Vec<_> = old.policies.iter().filter(|p| stands_for(&policy_name(p))).collect();
-                let good_groups: Vec<_> = old.groups.iter().filter(|group| stands_for(&group_name(group))).collect();
+                let good_groups: Vec<_> =
+                    old.groups.iter().filter(|group| stands_for(&group_name(group))).collect();
                 let held = old.quarantine.iter().any(|q| same_object(&q.policy, &name));
                 let found = !good.is_empty() || !good_groups.is_empty();
                 for policy in good {
@@ -153,10 +164,13 @@ impl File {
                     false => Instead::Nothing,
                 });
                 if instead == Some(Instead::Quarantine) {
-                    quarantine.push(Quarantine { subjects: status.may_select.clone(), policy: provenance(path, &status) });
+                    quarantine.push(Quarantine {
+                        subjects: status.may_select.clone(),
+                        policy: provenance(path, &status),
+                    });
                 }
             }
-            reports.push(DocumentReport { file: Arc::clone(path), status, instead });
+            reports.push(DocumentReport { file: Arc::clone(path), status: Arc::new(status), instead });
         }
         Self { text, policies, groups, quarantine, reports }
     }

@@ -53,8 +53,12 @@ fn last(prefix: &IpNet) -> PrefixOrder {
 
 impl Facts {
     /// Puts in the identities that exist now; says which are new (or have other labels) and which are gone.
-    pub(crate) fn set_identities(&mut self, now: Map<Identity, IdentityFacts>) -> (Vec<Identity>, Vec<Identity>) {
-        let differs = |(identity, facts): &(&Identity, &IdentityFacts)| self.identities.get(*identity) != Some(*facts);
+    pub(crate) fn set_identities(
+        &mut self,
+        now: Map<Identity, IdentityFacts>,
+    ) -> (Vec<Identity>, Vec<Identity>) {
+        let differs =
+            |(identity, facts): &(&Identity, &IdentityFacts)| self.identities.get(*identity) != Some(*facts);
         let added: Vec<Identity> = now.iter().filter(differs).map(|(identity, _)| *identity).collect();
         let gone = |identity: &&Identity| now.get(*identity) != self.identities.get(*identity);
         let removed: Vec<Identity> = self.identities.keys().filter(gone).copied().collect();
@@ -108,14 +112,19 @@ impl Facts {
 
     /// The identities with the values that the narrowest requirement of a selector lists.
     fn shortlist(&self, selector: &Selector) -> Option<Vec<&Vec<Identity>>> {
-        let candidates = selector.requirements().iter().filter_map(|requirement| match &requirement.operator {
-            Operator::In(values) if requirement.key.source != Source::Cidr => {
-                let key = &requirement.key.key;
-                let lists = values.iter();
-                Some(lists.filter_map(|v| self.postings.get(&(Arc::clone(key), Arc::clone(v)))).collect::<Vec<_>>())
-            }
-            _ => None,
-        });
+        let candidates =
+            selector.requirements().iter().filter_map(|requirement| match &requirement.operator {
+                Operator::In(values) if requirement.key.source != Source::Cidr => {
+                    let key = &requirement.key.key;
+                    let lists = values.iter();
+                    Some(
+                        lists
+                            .filter_map(|v| self.postings.get(&(Arc::clone(key), Arc::clone(v))))
+                            .collect::<Vec<_>>(),
+                    )
+                }
+                _ => None,
+            });
         candidates.min_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>())
     }
 }
@@ -134,7 +143,8 @@ impl PortNames {
     pub(crate) fn new<'a>(ports: impl IntoIterator<Item = &'a NamedPort>) -> Self {
         let mut numbers: Map<(Arc<str>, usize), Option<u16>> = Map::default();
         for port in ports.into_iter().filter(|port| port.port != 0) {
-            let number = numbers.entry((Arc::clone(&port.name), slot(port.protocol))).or_insert(Some(port.port));
+            let number =
+                numbers.entry((Arc::clone(&port.name), slot(port.protocol))).or_insert(Some(port.port));
             if *number != Some(port.port) {
                 *number = None;
             }

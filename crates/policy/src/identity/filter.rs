@@ -42,10 +42,17 @@ mod tests {
 
     #[test]
     fn names_count_and_revisions_do_not() {
-        for key in ["app", "app.kubernetes.io/name", "io.cilium.k8s.policy.cluster", "team", "x.kubernetes.io/y"] {
+        for key in
+            ["app", "app.kubernetes.io/name", "io.cilium.k8s.policy.cluster", "team", "x.kubernetes.io/y"]
+        {
             assert!(counts(key), "{key}");
         }
-        for key in ["pod-template-hash", "kubernetes.io/arch", "node.beta.kubernetes.io/x", "topology.kubernetes.io/zone"] {
+        for key in [
+            "pod-template-hash",
+            "kubernetes.io/arch",
+            "node.beta.kubernetes.io/x",
+            "topology.kubernetes.io/zone",
+        ] {
             assert!(!counts(key), "{key}");
         }
     }

@@ -65,7 +65,8 @@ impl IdentityTable {
             let labels: LabelSet = labels.iter().map(|text| Label::parse(text)).collect();
             let cluster = (Identity::FIRST_CLUSTER.0..=LAST_CLUSTER).contains(number);
             let local = (Identity::FIRST_NODE_LOCAL.0..=LAST_NODE_LOCAL).contains(number);
-            let known = self.by_labels.contains_key(&labels) || self.by_number.contains_key(&Identity(*number));
+            let known =
+                self.by_labels.contains_key(&labels) || self.by_number.contains_key(&Identity(*number));
             if known || !(cluster || local) {
                 continue;
             }
@@ -158,7 +159,12 @@ mod tests {
         let mut table = IdentityTable::default();
         let own = |text: &str| vec![text.to_owned()];
         table.import(&IdentityState {
-            identities: vec![(1, own("k8s:a=1")), (70_000, own("k8s:b=1")), (300, own("k8s:c=1")), (301, own("k8s:c=1"))],
+            identities: vec![
+                (1, own("k8s:a=1")),
+                (70_000, own("k8s:b=1")),
+                (300, own("k8s:c=1")),
+                (301, own("k8s:c=1")),
+            ],
         });
         assert_eq!(table.labels(Identity::HOST), Some(&labels("reserved:host")));
         assert_eq!(table.labels(Identity(70_000)), None);

@@ -22,7 +22,10 @@ pub struct KafkaRequest<'a> {
 pub(super) fn denied(fragments: &[Arc<L7Fragment>], request: &KafkaRequest<'_>) -> Option<RuleId> {
     let hits = |rule: &KafkaRule| {
         head_fits(rule, request)
-            && rule.topic.as_ref().is_none_or(|topic| request.topics.is_empty() || request.topics.contains(&&**topic))
+            && rule
+                .topic
+                .as_ref()
+                .is_none_or(|topic| request.topics.is_empty() || request.topics.contains(&&**topic))
     };
     rules(fragments).find(|(_, rule)| hits(rule)).map(|(id, _)| id)
 }

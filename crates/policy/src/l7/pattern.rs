@@ -3,13 +3,11 @@
 //! Texts without metacharacters are compared as they are; the rest become one automaton that answers with the set
 //! of patterns that match the whole field.
 
+use crate::re2::compile_full_match;
 use hashbrown::HashMap;
 use regex_automata::meta::Regex;
-use regex_automata::{Input, PatternSet};
+use regex_automata::{Anchored, Input, PatternID, PatternSet};
 use std::sync::Arc;
-
-/// Size of the automaton of one rule set, in bytes; patterns that do not fit together match nothing.
-const SIZE_LIMIT: usize = 16 << 20;
 
 /// Patterns by number.
 #[derive(Debug, Default)]
@@ -18,7 +16,18 @@ pub(super) struct Patterns {
     literal: Vec<Option<Arc<str>>>,
     /// Automaton pattern → our number.
     of_automaton: Vec<usize>,
-    automaton: Option<Regex>,
+    automaton: Automaton,
+}
+
+/// How the patterns that are no literals are tried.
+#[derive(Debug, Default)]
+enum Automaton {
+    #[default]
+    None,
+    /// All in one pass.
+    Together(Regex),
+    /// One by one, because together they are too large. Each was compiled once before, when the document was read.
+    Apart(Vec<Option<Regex>>),
 }
 
 /// Which patterns match a field.
@@ -47,24 +56,30 @@ impl Patterns {
         for (text, number) in &self.numbers {
             texts[*number] = Some(text);
         }
-        let complex = (0..).zip(&self.literal).filter(|(_, literal)| literal.is_none()).map(|(number, _)| number);
+        let complex =
+            (0..).zip(&self.literal).filter(|(_, literal)| literal.is_none()).map(|(number, _)| number);
         self.of_automaton = complex.collect();
         if self.of_automaton.is_empty() {
             return;
         }
-        let whole = self.of_automaton.iter().filter_map(|number| texts[*number]).map(|text| whole(text));
-        let whole: Vec<String> = whole.collect();
-        let config = Regex::config().nfa_size_limit(Some(SIZE_LIMIT)).utf8_empty(false).onepass_size_limit(Some(SIZE_LIMIT));
-        self.automaton = Regex::builder().configure(config).build_many(&whole).ok();
+        let texts: Vec<&str> =
+            self.of_automaton.iter().filter_map(|number| texts[*number]).map(|text| &**text).collect();
+        self.automaton = match compile_full_match(&texts) {
+            Ok(together) => Automaton::Together(together),
+            Err(_) => Automaton::Apart(texts.iter().map(|text| compile_full_match(&[text]).ok()).collect()),
+        };
     }
 
     /// Tries all patterns on a field.
     pub(super) fn matched<'a>(&'a self, field: &'a [u8]) -> Matched<'a> {
-        let set = self.automaton.as_ref().map(|automaton| {
-            let mut set = PatternSet::new(automaton.pattern_len());
-            automaton.which_overlapping_matches(&Input::new(field), &mut set);
-            set
-        });
+        let set = match &self.automaton {
+            Automaton::Together(automaton) => {
+                let mut set = PatternSet::new(automaton.pattern_len());
+                automaton.which_overlapping_matches(&Input::new(field).anchored(Anchored::Yes), &mut set);
+                Some(set)
+            }
+            Automaton::None | Automaton::Apart(_) => None,
+        };
         Matched { patterns: self, field, set }
     }
 }
@@ -74,19 +89,21 @@ impl Matched<'_> {
     pub(super) fn has(&self, number: usize) -> bool {
         match self.patterns.literal.get(number) {
             Some(Some(literal)) => literal.as_bytes() == self.field,
-            Some(None) => {
-                let at = self.patterns.of_automaton.binary_search(&number).ok();
-                let id = at.and_then(|at| regex_automata::PatternID::new(at).ok());
-                id.is_some_and(|id| self.set.as_ref().is_some_and(|set| set.contains(id)))
-            }
+            Some(None) => self.patterns.of_automaton.binary_search(&number).is_ok_and(|at| self.tried(at)),
             None => false,
         }
     }
-}
 
-/// The pattern as one that only matches a whole field.
-fn whole(pattern: &str) -> String {
-    format!(r"\A(?:{pattern})\z")
+    fn tried(&self, at: usize) -> bool {
+        match (&self.patterns.automaton, &self.set) {
+            (Automaton::Together(_), Some(set)) => PatternID::new(at).is_ok_and(|id| set.contains(id)),
+            (Automaton::Apart(list), _) => match list.get(at) {
+                Some(Some(one)) => one.is_match(Input::new(self.field).anchored(Anchored::Yes)),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }
 
 fn is_literal(pattern: &str) -> bool {

@@ -18,7 +18,8 @@ fn get<'a>(path: &'a str, headers: &'a dyn Headers) -> HttpRequest<'a> {
 
 #[test]
 fn patterns_match_the_whole_field() {
-    let rules = FragmentRules::Http(vec![http(Some("GET|HEAD"), Some("/public")), http(None, Some("/v[0-9]+/.*"))]);
+    let rules =
+        FragmentRules::Http(vec![http(Some("GET|HEAD"), Some("/public")), http(None, Some("/v[0-9]+/.*"))]);
     let set = set(L7Kind::Http, rules, None, false);
     for (path, allowed) in
         [("/public", true), ("/public/", false), ("/public?x=1", false), ("/v12/a", true), ("/x/v1/a", false)]
@@ -83,7 +84,8 @@ fn a_message_of_another_protocol_is_denied() {
 
 #[test]
 fn kafka_topics_may_be_allowed_by_different_rules() {
-    let rule = |topic: &str| KafkaRule { topic: Some(topic.into()), api_keys: vec![0], ..KafkaRule::default() };
+    let rule =
+        |topic: &str| KafkaRule { topic: Some(topic.into()), api_keys: vec![0], ..KafkaRule::default() };
     let set = set(L7Kind::Kafka, FragmentRules::Kafka(vec![rule("a"), rule("b")]), None, false);
     let ask = |api_key, topics: &[&str]| {
         set.kafka(&KafkaRequest { api_key, api_version: 1, client_id: "", topics }).allowed

@@ -144,7 +144,7 @@ impl Half {
             if slot != ProtoSlot::OTHER && table == other {
                 continue;
             }
-            let ranges = self.body.tables.ranges(table);
+            let ranges: Vec<Range> = self.body.tables.ranges(table).collect();
             for (i, range) in ranges.iter().enumerate() {
                 let last = ranges.get(i + 1).map_or(u16::MAX, |next| next.start - 1);
                 if let Some(&verdict) = self.body.answers.get(range.answer as usize) {

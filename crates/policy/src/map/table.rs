@@ -1,15 +1,15 @@
 //! Port tables: disjoint port ranges of one protocol, each with the number of its answer.
 //!
-//! Small tables are scanned; from [`PAGED_FROM`] ranges on, an index by the high byte of the port bounds the search
-//! to the at most 256 ranges that begin within one page.
+//! Small tables are a list of first ports that is counted through without a branch. From [`PAGED_FROM`] ranges on
+//! there is a page per high byte of the port: one answer for the whole page, or one for each of its 256 ports.
 
 use hashbrown::HashMap;
 
 /// Protocols that rules can tell apart; everything else is one more slot.
 pub(crate) const PROTOS: usize = 6;
 
-/// Ranges from which a table gets an index: a scan of eight `u16` is about as fast as the index.
-const PAGED_FROM: usize = 9;
+/// Ranges from which a table gets pages: counting through 32 `u16` takes four vector instructions.
+const PAGED_FROM: usize = 33;
 
 /// Which of the [`PROTOS`] tables of a class a packet asks.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -74,44 +74,47 @@ pub(crate) struct Range {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     tables: Vec<Table>,
-    ranges: Vec<Range>,
-    /// Per paged table 257 numbers: the range that holds the first port of each page, and the last range.
+    starts: Vec<u16>,
+    answers: Vec<u32>,
+    /// 256 per paged table: an answer, or with [`DENSE`] the number of a dense page.
     pages: Vec<u32>,
+    dense: Vec<[u32; 256]>,
 }
+
+/// Marks a page whose ports differ.
+const DENSE: u32 = 1 << 31;
 
 impl Tables {
     /// The answer's number for `port` in table `table`.
     #[inline]
     pub(crate) fn lookup(&self, table: u32, port: u16) -> Option<u32> {
         let table = self.tables.get(table as usize)?;
+        if table.page != NO_PAGE {
+            let page = *self.pages.get(table.page as usize + usize::from(port >> 8))?;
+            return match page & DENSE {
+                0 => Some(page),
+                _ => Some(self.dense.get((page & !DENSE) as usize)?[usize::from(port & 0xff)]),
+            };
+        }
         let first = table.first as usize;
-        let ranges = if table.page == NO_PAGE {
-            self.ranges.get(first..first + table.len as usize)?
-        } else {
-            let at = table.page as usize + usize::from(port >> 8);
-            let (from, to) = (*self.pages.get(at)? as usize, *self.pages.get(at + 1)? as usize);
-            self.ranges.get(from..=to)?
-        };
-        let after = if ranges.len() < PAGED_FROM {
-            ranges.iter().filter(|range| range.start <= port).count()
-        } else {
-            ranges.partition_point(|range| range.start <= port)
-        };
-        Some(ranges.get(after.wrapping_sub(1))?.answer)
+        let starts = self.starts.get(first..first + table.len as usize)?;
+        let after: u16 = starts.iter().map(|start| u16::from(*start <= port)).sum();
+        self.answers.get(first + usize::from(after.checked_sub(1)?)).copied()
     }
 
     /// The ranges of a table.
-    pub(crate) fn ranges(&self, table: u32) -> &[Range] {
-        match self.tables.get(table as usize) {
-            Some(t) => &self.ranges[t.first as usize..(t.first + t.len) as usize],
-            None => &[],
-        }
+    pub(crate) fn ranges(&self, table: u32) -> impl ExactSizeIterator<Item = Range> {
+        let range =
+            self.tables.get(table as usize).map_or(0..0, |t| t.first as usize..(t.first + t.len) as usize);
+        let starts = self.starts[range.clone()].iter();
+        starts.zip(&self.answers[range]).map(|(start, answer)| Range { start: *start, answer: *answer })
     }
 
     pub(crate) fn heap_size(&self) -> usize {
         self.tables.capacity() * size_of::<Table>()
-            + self.ranges.capacity() * size_of::<Range>()
-            + self.pages.capacity() * 4
+            + self.starts.capacity() * 2
+            + (self.answers.capacity() + self.pages.capacity()) * 4
+            + self.dense.capacity() * size_of::<[u32; 256]>()
     }
 }
 
@@ -120,6 +123,7 @@ impl Tables {
 pub(crate) struct TablesBuilder {
     tables: Tables,
     known: HashMap<Box<[Range]>, u32, foldhash::fast::RandomState>,
+    known_pages: HashMap<[u32; 256], u32, foldhash::fast::RandomState>,
 }
 
 impl TablesBuilder {
@@ -129,30 +133,49 @@ impl TablesBuilder {
         if let Some(&known) = self.known.get(ranges) {
             return known;
         }
-        let first = self.tables.ranges.len();
-        self.tables.ranges.extend_from_slice(ranges);
-        let page = if ranges.len() < PAGED_FROM { NO_PAGE } else { self.index(first, ranges) };
+        let first = self.tables.starts.len() as u32;
+        self.tables.starts.extend(ranges.iter().map(|range| range.start));
+        self.tables.answers.extend(ranges.iter().map(|range| range.answer));
+        let page = if ranges.len() < PAGED_FROM { NO_PAGE } else { self.pages(ranges) };
         let number = self.tables.tables.len() as u32;
-        self.tables.tables.push(Table { first: first as u32, len: ranges.len() as u32, page });
+        self.tables.tables.push(Table { first, len: ranges.len() as u32, page });
         self.known.insert(ranges.into(), number);
         number
     }
 
-    fn index(&mut self, first: usize, ranges: &[Range]) -> u32 {
-        let page = self.tables.pages.len();
+    fn pages(&mut self, ranges: &[Range]) -> u32 {
+        let first = self.tables.pages.len() as u32;
+        let mut at = 0;
         for high in 0..=255u16 {
-            let holds = ranges.partition_point(|range| range.start <= high << 8) - 1;
-            self.tables.pages.push((first + holds) as u32);
+            let mut page = [0; 256];
+            for (low, answer) in (0u16..).zip(&mut page) {
+                while ranges.get(at + 1).is_some_and(|next| next.start <= high << 8 | low) {
+                    at += 1;
+                }
+                *answer = ranges[at].answer;
+            }
+            let entry = if page.iter().all(|answer| *answer == page[0]) {
+                page[0]
+            } else {
+                let dense = &mut self.tables.dense;
+                DENSE
+                    | *self.known_pages.entry(page).or_insert_with(|| {
+                        dense.push(page);
+                        dense.len() as u32 - 1
+                    })
+            };
+            self.tables.pages.push(entry);
         }
-        self.tables.pages.push((first + ranges.len() - 1) as u32);
-        page as u32
+        first
     }
 
     pub(crate) fn finish(self) -> Tables {
         let mut tables = self.tables;
         tables.tables.shrink_to_fit();
-        tables.ranges.shrink_to_fit();
+        tables.starts.shrink_to_fit();
+        tables.answers.shrink_to_fit();
         tables.pages.shrink_to_fit();
+        tables.dense.shrink_to_fit();
         tables
     }
 }

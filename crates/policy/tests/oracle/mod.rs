@@ -7,8 +7,8 @@ use policy::conformance::{Flow, protocol};
 use policy::inventory::{Inventory, Node, Pod};
 use policy::label::{CLUSTER, Label, LabelSet, NAMESPACE, NAMESPACE_LABELS_PREFIX, SERVICE_ACCOUNT};
 use policy::rule::{
-    CidrGroup, DefaultDeny, Entity, Entry, GroupRef, HttpRule, IcmpFamily, KafkaRule, L7Rules, Mismatch, Peer, Peers,
-    Policy, Port, PortRule, Ports, Protocol, Rule, ServiceRef, Subject,
+    CidrGroup, DefaultDeny, Entity, Entry, GroupRef, HttpRule, IcmpFamily, KafkaRule, L7Rules, Mismatch,
+    Peer, Peers, Policy, Port, PortRule, Ports, Protocol, Rule, ServiceRef, Subject,
 };
 use regex_automata::meta::Regex;
 use std::net::IpAddr;
@@ -66,8 +66,12 @@ impl<'a> World<'a> {
             End::Node(node) => &*node.name,
             _ => return Answer { word: "none".to_owned(), l7: None },
         };
-        let rules: Vec<&Rule> =
-            self.policies.iter().flat_map(|p| &p.rules).filter(|rule| self.selects(&rule.subject, subject)).collect();
+        let rules: Vec<&Rule> = self
+            .policies
+            .iter()
+            .flat_map(|p| &p.rules)
+            .filter(|rule| self.selects(&rule.subject, subject))
+            .collect();
         let enforced = rules.iter().any(|rule| rule.default_deny(direction) == DefaultDeny::On);
         let entries: Vec<&Entry> = rules
             .iter()
@@ -91,7 +95,8 @@ impl<'a> World<'a> {
         if enforced && plain.is_empty() && redirects.is_empty() && !own_host {
             return denied;
         }
-        let first = ["http", "kafka", "dns"].into_iter().find(|kind| redirects.iter().any(|r| r.protocol() == *kind));
+        let first =
+            ["http", "kafka", "dns"].into_iter().find(|kind| redirects.iter().any(|r| r.protocol() == *kind));
         let Some(kind) = first else { return Answer { word: "allowed".to_owned(), l7: None } };
         let names_port = |entry: &&&Entry| self.ports_match(&entry.ports, direction, subject, flow).1;
         let everything = !enforced
@@ -115,7 +120,8 @@ impl<'a> World<'a> {
     }
 
     fn pod_labels(&self, pod: &Pod) -> LabelSet {
-        let mut labels: Vec<Label> = pod.labels.iter().map(|(k, v)| Label::k8s(k.clone(), v.clone())).collect();
+        let mut labels: Vec<Label> =
+            pod.labels.iter().map(|(k, v)| Label::k8s(k.clone(), v.clone())).collect();
         labels.push(Label::k8s(NAMESPACE, pod.namespace.clone()));
         labels.push(Label::k8s(CLUSTER, "default"));
         labels.extend(pod.service_account.iter().map(|name| Label::k8s(SERVICE_ACCOUNT, name.clone())));
@@ -166,9 +172,12 @@ impl<'a> World<'a> {
                 let End::External(ip) = peer else { return false };
                 let groups = self.groups.iter().filter(|candidate| match group {
                     GroupRef::Name(name) => candidate.name == *name,
-                    GroupRef::Selector(selector) => selector.matches(&candidate.labels.iter().cloned().collect()),
+                    GroupRef::Selector(selector) => {
+                        selector.matches(&candidate.labels.iter().cloned().collect())
+                    }
                 });
-                groups.flat_map(|g| &g.prefixes).any(|p| p.contains(&ip)) && !except.iter().any(|e| e.contains(&ip))
+                groups.flat_map(|g| &g.prefixes).any(|p| p.contains(&ip))
+                    && !except.iter().any(|e| e.contains(&ip))
             }
             Peer::Service { namespace, service } => {
                 let services = self.inventory.services.iter().filter(|candidate| {
@@ -176,7 +185,11 @@ impl<'a> World<'a> {
                         && match service {
                             ServiceRef::Name(name) => candidate.name == *name,
                             ServiceRef::Selector(selector) => selector.matches(
-                                &candidate.labels.iter().map(|(k, v)| Label::k8s(k.clone(), v.clone())).collect(),
+                                &candidate
+                                    .labels
+                                    .iter()
+                                    .map(|(k, v)| Label::k8s(k.clone(), v.clone()))
+                                    .collect(),
                             ),
                         }
                 });
@@ -199,7 +212,13 @@ impl<'a> World<'a> {
     }
 
     /// Whether the ports match, and whether one does that names this very port.
-    fn ports_match(&self, ports: &Ports, direction: Direction, subject: End<'_>, flow: &Flow) -> (bool, bool) {
+    fn ports_match(
+        &self,
+        ports: &Ports,
+        direction: Direction,
+        subject: End<'_>,
+        flow: &Flow,
+    ) -> (bool, bool) {
         let proto = protocol(&flow.proto).expect("a protocol");
         match ports {
             Ports::Any => (true, false),
@@ -289,7 +308,9 @@ fn message_allowed(kind: &str, everything: bool, rules: &[&L7Rules], flow: &Flow
                 kafka_allowed(&lists.flatten().collect::<Vec<_>>(), flow)
             }
             _ => rules.iter().any(|rule| match (rule, &flow.dns) {
-                (L7Rules::Http(list), _) if kind == "http" => list.iter().any(|rule| http_matches(rule, flow)),
+                (L7Rules::Http(list), _) if kind == "http" => {
+                    list.iter().any(|rule| http_matches(rule, flow))
+                }
                 (L7Rules::Dns(list), Some(dns)) if kind == "dns" => list.iter().any(|n| n.matches(&dns.name)),
                 _ => false,
             }),
@@ -308,7 +329,9 @@ fn http_matches(rule: &HttpRule, flow: &Flow) -> bool {
         && whole(&rule.host, &http.host)
         && rule.headers.iter().filter(|header| header.mismatch == Mismatch::Fail).all(|header| {
             let mut fields = http.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&header.name));
-            fields.next().is_some_and(|(_, value)| header.value.as_ref().is_none_or(|wanted| **wanted == *value))
+            fields
+                .next()
+                .is_some_and(|(_, value)| header.value.as_ref().is_none_or(|wanted| **wanted == *value))
         })
 }
 
@@ -320,8 +343,7 @@ fn kafka_allowed(rules: &[&KafkaRule], flow: &Flow) -> bool {
         .filter(|rule| rule.api_version.is_none_or(|version| version == kafka.api_version))
         .filter(|rule| rule.client_id.as_ref().is_none_or(|id| **id == *kafka.client_id))
         .collect();
-    let covers = |topic: &str| {
-        fitting.iter().any(|rule| rule.topic.as_ref().is_none_or(|wanted| **wanted == *topic))
-    };
+    let covers =
+        |topic: &str| fitting.iter().any(|rule| rule.topic.as_ref().is_none_or(|wanted| **wanted == *topic));
     !fitting.is_empty() && kafka.topics.iter().all(|topic| covers(topic))
 }
