@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::conversation::{Conversation, Happened, Outcome, Peer, Probe};
-use super::missing_rule::missing_rule;
+use super::missing_rule::describe_drop;
 use super::report::Report;
 use super::stack;
 use crate::testbed::{
@@ -157,7 +157,9 @@ fn run_client(netns: &Netns, argv: &[String]) -> Result<Output> {
 /// What the client's exit code and words mean.
 fn judge(probe: Probe, output: &Output) -> Happened {
     let text = output.text();
-    let first = text.lines().next().unwrap_or_default().to_owned();
+    // An error says more than what was printed before it.
+    let words = if output.ok() || output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+    let first = words.lines().next().unwrap_or_default().trim().to_owned();
     let silent = match probe {
         // curl: 28 is its time limit.
         Probe::Http { .. } => output.code == Some(28),
@@ -192,23 +194,7 @@ fn show_denied(bed: &TestBed, outcomes: &[Outcome], report: &Report) -> Result<(
             report.line(&format!("  {} -> {}: no record", one.from.short(), one.destination()));
             continue;
         };
-        let flow = record.get("flow").unwrap_or(record);
-        let field = |key: &str| flow.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
-        let identity =
-            |side: &str| flow.get(side).and_then(|side| side.get("identity")).cloned().unwrap_or_default();
-        report.line(&format!(
-            "  {} (ID:{}) <> {} (ID:{})  {} {}  {}",
-            one.from.short(),
-            identity("source"),
-            one.destination(),
-            identity("destination"),
-            field("traffic_direction"),
-            field("verdict"),
-            field("drop_reason_desc"),
-        ));
-        for line in missing_rule(record).unwrap_or_else(|| "no rule is missing".to_owned()).lines() {
-            report.note(&format!("      {line}"));
-        }
+        report.drop_record(&describe_drop(one, record).unwrap_or_else(|| "  no drop".to_owned()));
     }
     Ok(())
 }
@@ -239,21 +225,14 @@ fn is_about(bed: &TestBed, record: &Value, one: &Conversation) -> bool {
 /// How many packets went through AF_XDP, from the agent's own counters.
 fn traffic(bed: &TestBed) -> Result<String> {
     let status = bed.agent_ref().json(&["status"])?;
-    let status = status.first().context("an empty status")?;
-    let total = |key: &str| sum(status, key);
-    Ok(format!("{} packets received from AF_XDP sockets, {} sent", total("rxFrames"), total("txFrames")))
-}
-
-/// The sum of all numbers called `key`, at any depth.
-fn sum(value: &Value, key: &str) -> u64 {
-    match value {
-        Value::Object(map) => map
-            .iter()
-            .map(|(name, value)| if name == key { value.as_u64().unwrap_or(0) } else { sum(value, key) })
-            .sum(),
-        Value::Array(items) => items.iter().map(|item| sum(item, key)).sum(),
-        _ => 0,
-    }
+    let counters =
+        status.first().and_then(|status| status.get("afxdp")).context("the status has no AF_XDP counters")?;
+    let count = |key: &str| counters.get(key).and_then(Value::as_u64).unwrap_or(0);
+    Ok(format!(
+        "{} packets came in through AF_XDP sockets, {} went out",
+        count("rxFrames"),
+        count("txFrames")
+    ))
 }
 
 fn show_commands(bed: &TestBed, report: &Report) {

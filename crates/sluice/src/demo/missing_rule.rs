@@ -2,8 +2,36 @@
 
 use serde_json::Value;
 
+use super::conversation::Conversation;
+
+/// The lines under "flow log" for one denied conversation, or `None` where the record is no drop.
+pub(super) fn describe_drop(one: &Conversation, record: &Value) -> Option<String> {
+    let flow = record.get("flow").unwrap_or(record);
+    if flow.get("verdict").and_then(Value::as_str) != Some("DROPPED") {
+        return None;
+    }
+    let field = |key: &str| flow.get(key).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let identity =
+        |side: &str| flow.get(side).and_then(|side| side.get("identity")).cloned().unwrap_or_default();
+    let mut text = format!(
+        "  {} (ID:{}) <> {} (ID:{})  {} {} {}",
+        one.from.short(),
+        identity("source"),
+        one.destination(),
+        identity("destination"),
+        field("traffic_direction"),
+        field("verdict"),
+        field("drop_reason_desc"),
+    );
+    for line in missing_rule(record).iter().flat_map(|text| text.lines()) {
+        text.push_str("\n      ");
+        text.push_str(line);
+    }
+    Some(text)
+}
+
 /// The sentence under a denied flow, or `None` where the record is no policy denial.
-pub(super) fn missing_rule(record: &Value) -> Option<String> {
+fn missing_rule(record: &Value) -> Option<String> {
     let flow = record.get("flow").unwrap_or(record);
     let reason = flow.get("drop_reason_desc")?.as_str()?;
     if !reason.starts_with("POLICY_DEN") {

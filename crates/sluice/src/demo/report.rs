@@ -85,6 +85,13 @@ impl Report {
         ));
     }
 
+    /// A drop with the rule that is missing: first line as it is, the rest of less weight.
+    pub(super) fn drop_record(&self, text: &str) {
+        for (number, line) in text.lines().enumerate() {
+            if number == 0 { self.line(line) } else { self.note(line) }
+        }
+    }
+
     /// The closing line; true when all went as expected.
     pub(super) fn verdict(&self, how: &str) -> bool {
         let good = self.unexpected == 0;
