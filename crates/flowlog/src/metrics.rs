@@ -1,7 +1,9 @@
-//! Counters with Hubble's names, fed from records and from snapshots of the workers' statistics.
+//! Counters with Hubble's names, fed from events and from snapshots of the workers' statistics.
 
 use crate::drop_reason::DropReason;
-use crate::record::{L4, Record, message_type};
+use crate::event::{CloseReason, EventKind, FlowEvent, VerdictKind};
+use crate::record::Verdict;
+use packet::packet::proto;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -27,23 +29,35 @@ pub struct PortCounters {
 }
 
 impl Metrics {
-    /// Counts one record.
-    pub fn record(&mut self, record: &Record) {
-        let protocol = record.l4.as_ref().map_or("Unknown flow", L4::name);
-        let kind = match record.event_kind() {
-            message_type::DROP => "Drop",
-            message_type::TRACE => "Trace",
-            message_type::POLICY_VERDICT => "PolicyVerdict",
-            message_type::L7 => "L7",
-            message_type::CLOSE => "Close",
-            _ => "Unknown",
+    /// Counts one event, under the names that its record will show.
+    pub fn event(&mut self, event: &FlowEvent) {
+        let protocol = match event.key.proto {
+            proto::TCP => "TCP",
+            proto::UDP => "UDP",
+            proto::SCTP => "SCTP",
+            proto::ICMP => "ICMPv4",
+            proto::ICMPV6 => "ICMPv6",
+            _ => "Unknown flow",
         };
-        *self.flows.entry([kind, record.verdict.name(), protocol]).or_default() += 1;
-        if record.event_kind() == message_type::DROP {
-            let known = DropReason::ALL.iter().map(|reason| reason.hubble().0);
-            let reason = known.into_iter().find(|name| *name == record.drop_reason_desc);
-            *self.drops.entry([reason.unwrap_or("DROP_REASON_UNKNOWN"), protocol]).or_default() += 1;
-        }
+        let (kind, verdict) = match event.kind {
+            EventKind::Drop { reason, .. } => {
+                *self.drops.entry([reason.hubble().0, protocol]).or_default() += 1;
+                ("Drop", Verdict::Dropped)
+            }
+            EventKind::Trace { .. } => ("Trace", Verdict::Forwarded),
+            EventKind::Close { reason: CloseReason::Revoked, .. } => ("Close", Verdict::Dropped),
+            EventKind::Close { .. } => ("Close", Verdict::Traced),
+            EventKind::Verdict { verdict, .. } => (
+                "PolicyVerdict",
+                match verdict {
+                    VerdictKind::Allowed => Verdict::Forwarded,
+                    VerdictKind::Redirected => Verdict::Redirected,
+                    VerdictKind::Audited => Verdict::Audit,
+                    VerdictKind::Denied(_) => Verdict::Dropped,
+                },
+            ),
+        };
+        *self.flows.entry([kind, verdict.name(), protocol]).or_default() += 1;
     }
 
     /// Sets the packets dropped for each reason, in the order of [`DropReason::ALL`], summed over workers.
@@ -118,12 +132,12 @@ fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Names, event};
+    use crate::testing::event;
 
     #[test]
     fn counts_under_hubbles_names() {
         let mut metrics = Metrics::default();
-        metrics.record(&Record::from_event(&event(), &Names, 1));
+        metrics.event(&event());
         let mut totals = [0; DropReason::COUNT];
         totals[0] = 2;
         totals[3] = 3;

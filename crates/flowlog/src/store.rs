@@ -1,9 +1,15 @@
 //! The last records, in memory, for one writer and several readers.
 //!
+//! Events are kept as they came and get their names when somebody reads them: most are overwritten unread, and under
+//! load making a record of each would cost more than forwarding the packet. When the names change
+//! ([`Store::set_names`]), what is still raw is resolved with the old ones first, so a record always shows who was
+//! who at its time.
+//!
 //! The lock is held for a pointer's worth of work: a reader copies a bounded batch of `Arc`s and filters outside of it.
 //! A reader that falls behind by more than the ring loses the oldest records and is told how many.
 
-use crate::record::Record;
+use crate::event::FlowEvent;
+use crate::record::{Record, Resolver};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,16 +21,60 @@ pub const DEFAULT_CAPACITY: usize = 4095;
 const BATCH: usize = 512;
 
 /// A ring of records.
-#[derive(Debug)]
 pub struct Store {
     inner: Mutex<Inner>,
     arrived: Condvar,
     capacity: usize,
 }
 
-#[derive(Debug, Default)]
+/// Names for events, shared with readers.
+pub type Names = Arc<dyn Resolver + Send + Sync>;
+
+/// A record, or an event that nobody has asked for yet.
+#[derive(Clone, Debug)]
+enum Slot {
+    Made(Arc<Record>),
+    Raw(FlowEvent),
+}
+
+impl Slot {
+    fn made(&self, seq: u64, names: Option<&Names>) -> Arc<Record> {
+        match (self, names) {
+            (Self::Made(record), _) => Arc::clone(record),
+            (Self::Raw(event), Some(names)) => Arc::new(Record::from_event(event, names.as_ref(), seq)),
+            (Self::Raw(event), None) => Arc::new(Record::from_event(event, &Nameless, seq)),
+        }
+    }
+}
+
+/// Before the first names: numbers stay numbers.
+struct Nameless;
+
+impl Resolver for Nameless {
+    fn labels(&self, _: policy::Identity) -> Vec<String> {
+        Vec::new()
+    }
+    fn address(&self, _: packet::Addr) -> Option<crate::record::Workload> {
+        None
+    }
+    fn endpoint(&self, _: policy::EndpointId) -> Option<crate::record::Workload> {
+        None
+    }
+    fn rules(&self, _: policy::RuleId) -> Vec<policy::Provenance> {
+        Vec::new()
+    }
+    fn wall_clock_offset_ns(&self) -> i128 {
+        0
+    }
+    fn node_name(&self) -> &str {
+        ""
+    }
+}
+
+#[derive(Default)]
 struct Inner {
-    records: VecDeque<Arc<Record>>,
+    records: VecDeque<Slot>,
+    names: Option<Names>,
     /// Number of the first record in `records`; numbers count all records ever pushed.
     first: u64,
     /// Events that never became records.
@@ -33,6 +83,18 @@ struct Inner {
 }
 
 impl Inner {
+    /// Adds a slot; answers what had to give way.
+    fn push(&mut self, slot: Slot, capacity: usize) -> Option<Slot> {
+        let oldest = if self.records.len() >= capacity {
+            self.first += 1;
+            self.records.pop_front()
+        } else {
+            None
+        };
+        self.records.push_back(slot);
+        oldest
+    }
+
     fn end(&self) -> u64 {
         self.first + self.records.len() as u64
     }
@@ -53,6 +115,12 @@ pub struct Batch {
     pub closed: bool,
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
 impl Default for Store {
     fn default() -> Self {
         Self::new(DEFAULT_CAPACITY)
@@ -68,19 +136,43 @@ impl Store {
 
     /// Adds a record, pushing the oldest out when full.
     pub fn push(&self, record: Record) {
-        let record = Arc::new(record);
-        let mut inner = self.lock();
-        let oldest = if inner.records.len() == self.capacity {
-            inner.first += 1;
-            inner.records.pop_front()
-        } else {
-            None
-        };
-        inner.records.push_back(record);
-        drop(inner);
+        let record = Slot::Made(Arc::new(record));
+        let oldest = self.lock().push(record, self.capacity);
         self.arrived.notify_all();
         // Freeing a record is not done under the lock.
         drop(oldest);
+    }
+
+    /// Adds events in order, as they are.
+    pub fn push_events(&self, events: &[FlowEvent]) {
+        // What this very batch would push out again need not come in.
+        let skip = events.len().saturating_sub(self.capacity);
+        let mut dropped = Vec::new();
+        {
+            let mut inner = self.lock();
+            if skip > 0 {
+                dropped.extend(inner.records.drain(..));
+                inner.first += (dropped.len() + skip) as u64;
+            }
+            for event in &events[skip..] {
+                if let Some(Slot::Made(record)) = inner.push(Slot::Raw(*event), self.capacity) {
+                    dropped.push(Slot::Made(record));
+                }
+            }
+        }
+        self.arrived.notify_all();
+    }
+
+    /// Changes the names. Events that came before keep those they had.
+    pub fn set_names(&self, names: Names) {
+        let mut inner = self.lock();
+        let Inner { records, names: current, first, .. } = &mut *inner;
+        for (seq, slot) in (*first..).zip(records.iter_mut()) {
+            if matches!(slot, Slot::Raw(_)) {
+                *slot = Slot::Made(slot.made(seq, current.as_ref()));
+            }
+        }
+        *current = Some(names);
     }
 
     /// Counts events that were shed before they became records.
@@ -127,7 +219,7 @@ impl Store {
     /// Reads on from `cursor`, a bounded number of records at once; an empty batch means there is nothing new.
     #[must_use]
     pub fn read(&self, cursor: &mut Cursor) -> Batch {
-        Self::batch(&self.lock(), cursor)
+        Self::batch(self.lock(), cursor)
     }
 
     /// Like [`read`](Self::read), but waits up to `timeout` for something new.
@@ -137,16 +229,20 @@ impl Store {
             .arrived
             .wait_timeout_while(self.lock(), timeout, |inner| inner.end() <= cursor.0 && !inner.closed);
         let (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        Self::batch(&inner, cursor)
+        Self::batch(inner, cursor)
     }
 
-    fn batch(inner: &Inner, cursor: &mut Cursor) -> Batch {
+    /// Copies under the lock, resolves outside of it.
+    fn batch(inner: MutexGuard<'_, Inner>, cursor: &mut Cursor) -> Batch {
         let lost = inner.first.saturating_sub(cursor.0);
         let start = cursor.0.max(inner.first);
         let skip = usize::try_from(start - inner.first).unwrap_or(usize::MAX);
-        let records: Vec<_> = inner.records.iter().skip(skip).take(BATCH).cloned().collect();
-        cursor.0 = start + records.len() as u64;
-        Batch { records, lost, closed: inner.closed }
+        let slots: Vec<_> = inner.records.iter().skip(skip).take(BATCH).cloned().collect();
+        let (names, closed) = (inner.names.clone(), inner.closed);
+        drop(inner);
+        cursor.0 = start + slots.len() as u64;
+        let records = (start..).zip(&slots).map(|(seq, slot)| slot.made(seq, names.as_ref())).collect();
+        Batch { records, lost, closed }
     }
 
     /// A writer that panicked leaves a ring that is still whole: every step keeps it so.
@@ -178,6 +274,25 @@ mod tests {
         assert_eq!((numbers(&batch), batch.lost), (vec![5, 6, 7], 3));
         assert!(store.read(&mut cursor).records.is_empty());
         assert_eq!((store.len_and_capacity(), store.total()), ((3, 3), 8));
+    }
+
+    #[test]
+    fn events_are_numbered_and_named_by_the_names_of_their_time() {
+        use crate::testing::{Names as Known, event};
+        let store = Store::new(3);
+        store.push_events(&[event()]);
+        store.set_names(Arc::new(Known));
+        store.push_events(&[event(), event()]);
+        let batch = store.read(&mut store.oldest());
+        let pods: Vec<_> =
+            batch.records.iter().map(|r| r.source.as_ref().map(|s| s.pod_name.clone())).collect();
+        assert_eq!(pods[0].as_deref(), Some(""), "there were no names yet");
+        assert_ne!(pods[1].as_deref(), Some(""));
+        let uuids: std::collections::HashSet<_> = batch.records.iter().map(|r| r.uuid.clone()).collect();
+        assert_eq!(uuids.len(), 3);
+        // A batch longer than the ring leaves its end, and counts as a whole.
+        store.push_events(&[event(); 10]);
+        assert_eq!((store.len_and_capacity(), store.total()), ((3, 3), 13));
     }
 
     #[test]

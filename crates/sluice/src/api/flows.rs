@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result};
 use datapath::{SharedSnapshot, Snapshot};
 use flowlog::api::{ObserveRequest, serve_observe};
 use flowlog::metrics::Metrics;
-use flowlog::{EventReader, Record, Resolver, Store, Workload};
+use flowlog::{EventReader, Resolver, Store, Workload};
 use packet::Addr;
 use policy::engine::directory::WorkloadKind;
 use policy::{EndpointId, Identity, Provenance, RuleId};
@@ -18,8 +18,8 @@ use std::time::Duration;
 /// Events taken from the ring at a time.
 const BATCH: usize = 1024;
 
-/// Pause when the ring was empty: short against what people notice, long against the cost of looking.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Pause between two looks: short against what people notice, long against the cost of looking.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The flow log.
 #[derive(Clone, Debug)]
@@ -42,10 +42,10 @@ pub fn start(
 ) -> Result<Flows> {
     let flows = Flows { store: Arc::new(Store::new(capacity)), metrics: Arc::default(), shed: Arc::default() };
     let log = flows.clone();
-    let mut names = Names { snapshot: snapshot.load_full(), clock, node: node.to_owned() };
+    let node: Arc<str> = node.into();
     let drain = move || {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut seq = 0;
+        let mut known: Option<Arc<Snapshot>> = None;
         loop {
             let taken = reader.drain(BATCH, |event| batch.push(event));
             let (shed, before) = (reader.shed(), log.shed.load(Ordering::Relaxed));
@@ -53,21 +53,25 @@ pub fn start(
                 log.store.add_lost(shed - before);
                 log.shed.store(shed, Ordering::Relaxed);
             }
-            if taken == 0 {
-                if reader.is_abandoned() {
-                    log.store.close();
-                    return;
-                }
-                std::thread::sleep(PAUSE);
-                continue;
+            if taken == 0 && reader.is_abandoned() {
+                log.store.close();
+                return;
             }
-            names.snapshot = snapshot.load_full();
-            let mut metrics = log.metrics();
-            for event in batch.drain(..) {
-                let record = Record::from_event(&event, &names, seq);
-                seq += 1;
-                metrics.record(&record);
-                log.store.push(record);
+            let current = snapshot.load();
+            if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &current)) {
+                let snapshot = Arc::clone(&current);
+                known = Some(Arc::clone(&snapshot));
+                log.store.set_names(Arc::new(Names { snapshot, clock, node: Arc::clone(&node) }));
+            }
+            if taken > 0 {
+                let mut metrics = log.metrics();
+                batch.iter().for_each(|event| metrics.event(event));
+                drop(metrics);
+                log.store.push_events(&batch);
+                batch.clear();
+            }
+            if taken < BATCH {
+                std::thread::sleep(PAUSE);
             }
         }
     };
@@ -93,7 +97,7 @@ impl Flows {
         })
     }
 
-    /// Counters made from the records.
+    /// Counters made from the events.
     pub fn metrics(&self) -> std::sync::MutexGuard<'_, Metrics> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -103,7 +107,7 @@ impl Flows {
 struct Names {
     snapshot: Arc<Snapshot>,
     clock: Clock,
-    node: String,
+    node: Arc<str>,
 }
 
 impl Resolver for Names {
