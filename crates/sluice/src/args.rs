@@ -1,7 +1,7 @@
 //! What was typed.
 
 use crate::config::{DEFAULT_SOCKET, EmptyListMeans};
-use crate::demo;
+use crate::{demo, observe};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -23,6 +23,8 @@ pub enum Command {
     Run(RunArgs),
     /// Build a whole cluster in network namespaces and talk across it.
     Demo(demo::DemoArgs),
+    /// Show flows, as `hubble observe` does.
+    Observe(observe::ObserveArgs),
     /// Show the state of the running node.
     Status(ShowArgs),
     /// Endpoints of the running node.

@@ -3,7 +3,7 @@
 use crate::api::client::{ask, ask_lines};
 use crate::api::request::Request;
 use crate::args::{Args, Command, CtCommand, ListOnly, Output, PolicyCommand, ShowArgs};
-use crate::{demo, policy_cmd, run, show};
+use crate::{demo, observe, policy_cmd, run, show};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::Value;
@@ -35,6 +35,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(args),
+        Command::Observe(args) => observe::run(args),
         Command::Status(args) => answer(&args, &Request::Status, show::status),
         Command::Endpoint(ListOnly::List(args)) => answer(&args, &Request::Endpoints, show::endpoints),
         Command::Identity(ListOnly::List(args)) => answer(&args, &Request::Identities, show::identities),

@@ -372,7 +372,7 @@ pub struct FlowLog {
 
 impl Default for FlowLog {
     fn default() -> Self {
-        Self { capacity: 65_536 }
+        Self { capacity: flowlog::store::DEFAULT_CAPACITY }
     }
 }
 

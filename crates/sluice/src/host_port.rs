@@ -74,6 +74,8 @@ impl HostPort {
             for name in [&settings.name, &settings.host_name] {
                 sysctl(&format!("net/ipv4/conf/{name}/rp_filter"), "0");
             }
+            // What the kernel sends to pods comes back out of this end with an address of the kernel's own.
+            sysctl(&format!("net/ipv4/conf/{}/accept_local", settings.name), "1");
             sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", settings.name), "0");
             netlink.add_rule(&settings.name, BYPASS_TABLE, BYPASS_PRIORITY)?;
         }
@@ -126,6 +128,9 @@ impl HostPort {
         netlink.remove_route(IpNet::from(ip), self.outer.index, None)?;
         if self.on_failure == OnFailure::Pass {
             netlink.remove_route(IpNet::from(ip), interface, Some(BYPASS_TABLE))?;
+            for gateway in self.gateways.iter().filter(|gateway| gateway.is_ipv4() == ip.is_ipv4()) {
+                netlink.remove_address(interface, IpNet::from(*gateway))?;
+            }
         }
         Ok(())
     }
@@ -134,7 +139,8 @@ impl HostPort {
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub fn remove(self, netlink: &Netlink) -> Result<()> {
+    pub fn remove(mut self, netlink: &Netlink) -> Result<()> {
+        self.set_pods(netlink, &[]);
         remove(netlink, &self.inner.name)
     }
 }

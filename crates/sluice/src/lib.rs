@@ -12,6 +12,7 @@ pub mod demo;
 pub mod host_port;
 pub mod logging;
 pub mod netlink;
+pub mod observe;
 pub mod policy_cmd;
 pub mod privileges;
 pub mod run;

@@ -27,7 +27,7 @@ pub struct ObserveArgs {
     #[arg(value_parser = ["flows"])]
     what: Option<String>,
     /// Socket of the node service, as unix:///path or a path.
-    #[arg(long, alias = "socket", env = "SLUICE_SERVER", value_name = "ADDRESS", default_value = DEFAULT_SOCKET)]
+    #[arg(long, alias = "socket", env = "SLUICE_SOCKET", value_name = "ADDRESS", default_value = DEFAULT_SOCKET)]
     server: String,
     /// Read JSON lines from a file (- is standard input) instead of asking the node service.
     #[arg(long, value_name = "FILE", conflicts_with = "follow")]

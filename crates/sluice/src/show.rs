@@ -18,7 +18,7 @@ pub fn good(text: &str, stream: &impl IsTerminal) -> String {
 }
 
 /// A table without lines, as `kubectl` prints them.
-fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)

@@ -54,7 +54,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
     let policy = &*snapshot.policy;
     Ok(match request {
         Request::Status => status(shared)?,
-        Request::Endpoints => policy.endpoints.iter().flatten().map(|endpoint| endpoint_value(endpoint, shared)).collect(),
+        Request::Endpoints => {
+            policy.endpoints.iter().flatten().map(|endpoint| endpoint_value(endpoint, shared)).collect()
+        }
         Request::Identities => identities(policy),
         Request::Ips => ips(policy),
         Request::Policies => shared.policies().iter().map(|policy| policy_value(policy, false)).collect(),
@@ -65,7 +67,10 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
                 .filter(|policy| full_name(&policy.namespace, &policy.name) == *name)
                 .map(|policy| policy_value(policy, true))
                 .collect();
-            found.is_empty().then(|| format!("no policy {name} is in force")).map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
+            found
+                .is_empty()
+                .then(|| format!("no policy {name} is in force"))
+                .map_or(Ok(()), |message| Err(anyhow::anyhow!(message)))?;
             Value::Array(found)
         }
         Request::PolicyMap { endpoint } => policy_map(policy, endpoint)?,
@@ -81,11 +86,8 @@ fn status(shared: &Shared) -> Result<Value> {
     let load = shared.worker.load();
     let busy = load.busy_polls.load(Ordering::Relaxed);
     let idle = load.idle_polls.load(Ordering::Relaxed);
-    let ports: Vec<Value> = view
-        .ports
-        .iter()
-        .map(|port| port_value(port, *report.stats.port(packet::PortId(port.id))))
-        .collect();
+    let ports: Vec<Value> =
+        view.ports.iter().map(|port| port_value(port, *report.stats.port(packet::PortId(port.id)))).collect();
     let endpoints = policy.endpoints.iter().flatten().count();
     let WorkerReport { stats, io, connections, free_chunks } = report;
     Ok(json!({
@@ -172,12 +174,15 @@ fn endpoint_value(endpoint: &Endpoint, shared: &Shared) -> Value {
         .map(|(addr, _)| (addr.is_v4(), addr.to_string()))
         .collect();
     addresses.sort();
-    let family = |v4: bool| addresses.iter().filter(|(is, _)| *is == v4).map(|(_, text)| text.clone()).collect::<Vec<_>>();
-    let enforcement = |direction| match (endpoint.map.is_enforced(direction), endpoint.map.is_audited(direction)) {
-        (true, true) => "Disabled (Audit)",
-        (true, false) => "Enabled",
-        (false, _) => "Disabled",
+    let family = |v4: bool| {
+        addresses.iter().filter(|(is, _)| *is == v4).map(|(_, text)| text.clone()).collect::<Vec<_>>()
     };
+    let enforcement =
+        |direction| match (endpoint.map.is_enforced(direction), endpoint.map.is_audited(direction)) {
+            (true, true) => "Disabled (Audit)",
+            (true, false) => "Enabled",
+            (false, _) => "Disabled",
+        };
     let port = snapshot.ports.iter().find(
         |port| matches!(&port.kind, datapath::ports::PortKind::Pod { endpoint: Some(id), .. } if *id == endpoint.id),
     );
@@ -254,7 +259,9 @@ fn policy_map(policy: &PolicySnapshot, wanted: &str) -> Result<Value> {
         .endpoints
         .iter()
         .flatten()
-        .find(|endpoint| Some(endpoint.id) == number || full_name(&endpoint.namespace, &endpoint.name) == wanted)
+        .find(|endpoint| {
+            Some(endpoint.id) == number || full_name(&endpoint.namespace, &endpoint.name) == wanted
+        })
         .with_context(|| format!("no endpoint {wanted}; `sluice endpoint list` shows them"))?;
     let entries = endpoint.map.entries().map(|entry| {
         let (word, rule, l7, audited) = match entry.verdict {

@@ -29,8 +29,11 @@ pub fn ask_lines(socket: &Path, request: &Request, mut each: impl FnMut(Value) -
     line.push('\n');
     stream.write_all(line.as_bytes()).context("ask")?;
     for line in BufReader::new(stream).lines() {
-        let value: Value = serde_json::from_str(&line.context("read the answer")?).context("read the answer")?;
-        if let Some(message) = value.get("error").filter(|_| value.as_object().is_some_and(|object| object.len() == 1)) {
+        let value: Value =
+            serde_json::from_str(&line.context("read the answer")?).context("read the answer")?;
+        if let Some(message) =
+            value.get("error").filter(|_| value.as_object().is_some_and(|object| object.len() == 1))
+        {
             bail!("{}", message.as_str().unwrap_or("the node service failed"));
         }
         each(value)?;

@@ -40,7 +40,8 @@ pub fn start(
     node: &str,
     clock: Clock,
 ) -> Result<Flows> {
-    let flows = Flows { store: Arc::new(Store::new(capacity)), metrics: Arc::default(), shed: Arc::default() };
+    let flows =
+        Flows { store: Arc::new(Store::new(capacity)), metrics: Arc::default(), shed: Arc::default() };
     let log = flows.clone();
     let node: Arc<str> = node.into();
     let drain = move || {

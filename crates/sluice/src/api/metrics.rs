@@ -29,14 +29,22 @@ pub fn text(shared: &Shared) -> Result<String> {
     for port in &view.ports {
         let stats = *report.stats.port(packet::PortId(port.id));
         for (direction, frames) in [("rx", stats.rx_frames), ("tx", stats.tx_frames)] {
-            page.line("sluice_port_frames_total", &port_labels(&port.interface, &port.owner, direction), frames);
+            page.line(
+                "sluice_port_frames_total",
+                &port_labels(&port.interface, &port.owner, direction),
+                frames,
+            );
         }
     }
     page.head("sluice_port_bytes_total", "counter", "Bytes by port and direction");
     for port in &view.ports {
         let stats = *report.stats.port(packet::PortId(port.id));
         for (direction, bytes) in [("rx", stats.rx_bytes), ("tx", stats.tx_bytes)] {
-            page.line("sluice_port_bytes_total", &port_labels(&port.interface, &port.owner, direction), bytes);
+            page.line(
+                "sluice_port_bytes_total",
+                &port_labels(&port.interface, &port.owner, direction),
+                bytes,
+            );
         }
     }
     let stats = &report.stats;
@@ -54,7 +62,12 @@ pub fn text(shared: &Shared) -> Result<String> {
         page.line("sluice_drop_count_total", &format!("reason=\"{reason}\""), count);
     }
     page.one("sluice_connections", "gauge", "Connections tracked", report.connections as u64);
-    page.one("sluice_connections_max", "gauge", "Most connections that are tracked", shared.max_connections.into());
+    page.one(
+        "sluice_connections_max",
+        "gauge",
+        "Most connections that are tracked",
+        shared.max_connections.into(),
+    );
     page.one("sluice_connections_opened_total", "counter", "Connections created", stats.connections_opened);
     page.one("sluice_connections_closed_total", "counter", "Connections ended", stats.connections_closed);
     page.one("sluice_connections_rejudged_total", "counter", "Connections judged again", stats.rejudged);

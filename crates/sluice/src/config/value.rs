@@ -69,7 +69,9 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!("`{text}` is not a length of time: write a number and ms, s, m, h or d, as in `90s`"))
+            de::Error::custom(format!(
+                "`{text}` is not a length of time: write a number and ms, s, m, h or d, as in `90s`"
+            ))
         })
     }
 }

@@ -5,7 +5,8 @@
 use super::{Netlink, reason};
 use anyhow::{Context as _, Result, anyhow};
 use packet::MacAddr;
-use rtnetlink::packet_route::address::AddressScope;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use rtnetlink::packet_route::link::LinkMessage;
 use rtnetlink::packet_route::neighbour::NeighbourState;
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope};
@@ -22,7 +23,10 @@ impl Netlink {
     /// # Errors
     /// When the kernel refuses.
     pub fn create_veth(&self, name: &str, peer: &str) -> Result<()> {
-        self.add(&format!("create {name} and {peer}"), self.handle.link().add(LinkVeth::new(name, peer).build()).execute())
+        self.add(
+            &format!("create {name} and {peer}"),
+            self.handle.link().add(LinkVeth::new(name, peer).build()).execute(),
+        )
     }
 
     /// Brings an interface up with that MTU.
@@ -64,6 +68,20 @@ impl Netlink {
         self.add(&format!("add address {address}"), request.execute())
     }
 
+    /// Takes an address away again; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove_address(&self, index: u32, address: ipnet::IpNet) -> Result<()> {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        message.header.prefix_len = address.prefix_len();
+        message.header.family =
+            if address.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.attributes.push(AddressAttribute::Local(address.addr()));
+        self.remove(&format!("remove address {address}"), self.handle.address().del(message).execute())
+    }
+
     /// Sends `prefix` to the interface, in the main table or in `table`.
     ///
     /// # Errors
@@ -97,7 +115,13 @@ impl Netlink {
     /// When the kernel refuses.
     pub fn add_rule(&self, name: &str, table: u32, priority: u32) -> Result<()> {
         let rule = || {
-            self.handle.rule().add().input_interface(name).table_id(table).priority(priority).action(RuleAction::ToTable)
+            self.handle
+                .rule()
+                .add()
+                .input_interface(name)
+                .table_id(table)
+                .priority(priority)
+                .action(RuleAction::ToTable)
         };
         self.add("add an IPv4 routing rule", rule().v4().execute())?;
         self.add("add an IPv6 routing rule", rule().v6().execute())
@@ -109,7 +133,13 @@ impl Netlink {
     /// When the kernel refuses.
     pub fn remove_rule(&self, name: &str, table: u32, priority: u32) -> Result<()> {
         let rule = || {
-            self.handle.rule().add().input_interface(name).table_id(table).priority(priority).action(RuleAction::ToTable)
+            self.handle
+                .rule()
+                .add()
+                .input_interface(name)
+                .table_id(table)
+                .priority(priority)
+                .action(RuleAction::ToTable)
         };
         let (mut v4, mut v6) = (rule().v4(), rule().v6());
         self.remove("remove a rule", self.handle.rule().del(v4.message_mut().clone()).execute())?;
@@ -121,7 +151,7 @@ impl Netlink {
     }
 
     fn remove(&self, what: &str, work: impl Future<Output = Result<(), rtnetlink::Error>>) -> Result<()> {
-        self.tolerate(what, &[libc::ENOENT, libc::ESRCH, libc::ENODEV], work)
+        self.tolerate(what, &[libc::ENOENT, libc::ESRCH, libc::ENODEV, libc::EADDRNOTAVAIL], work)
     }
 
     fn tolerate(

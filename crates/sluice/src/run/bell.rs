@@ -20,7 +20,8 @@ pub enum Reason {
     WorkerEnded,
 }
 
-const REASONS: [Reason; 5] = [Reason::Files, Reason::Reload, Reason::Links, Reason::Stop, Reason::WorkerEnded];
+const REASONS: [Reason; 5] =
+    [Reason::Files, Reason::Reload, Reason::Links, Reason::Stop, Reason::WorkerEnded];
 
 /// The ringing end.
 #[derive(Clone, Debug)]

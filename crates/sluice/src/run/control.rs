@@ -163,11 +163,12 @@ impl Control {
 
     /// Interfaces that shall be ports: the host port and the pods of this node.
     fn wanted(&self) -> Vec<Wanted> {
-        let host = self.host_port.iter().map(|host| Wanted {
-            interface: host.inner.name.as_str().into(),
-            pod: Pod::default(),
-        });
-        let local = self.rules.inventory().pods.iter().filter(|pod| pod.node.is_empty() || *pod.node == *self.node);
+        let host = self
+            .host_port
+            .iter()
+            .map(|host| Wanted { interface: host.inner.name.as_str().into(), pod: Pod::default() });
+        let local =
+            self.rules.inventory().pods.iter().filter(|pod| pod.node.is_empty() || *pod.node == *self.node);
         let pods = local.filter_map(|pod| {
             Some(Wanted {
                 interface: Arc::clone(pod.interface.as_ref()?),
@@ -201,8 +202,10 @@ impl Control {
             .collect();
         let prefixes = self.config.host_port.pod_cidrs.iter().map(prefix_of).collect();
         let ports = Arc::new(PortTable::new(ports, self.host_addresses(), prefixes));
-        let gateway =
-            Gateway { v4: Addr::v4(self.config.gateway.v4.octets()), v6: Addr::v6(self.config.gateway.v6.octets()) };
+        let gateway = Gateway {
+            v4: Addr::v4(self.config.gateway.v4.octets()),
+            v6: Addr::v6(self.config.gateway.v6.octets()),
+        };
         let epoch = self.shared.snapshot.load().epoch + 1;
         self.shared.snapshot.store(Arc::new(Snapshot { epoch, policy, ports, gateway }));
     }
@@ -210,7 +213,8 @@ impl Control {
     /// The node's own addresses: what the inventory says and what the kernel has.
     fn host_addresses(&self) -> Vec<Addr> {
         let listed = self.rules.inventory().nodes.iter().filter(|node| *node.name == *self.node);
-        let mut addresses: Vec<Addr> = listed.flat_map(|node| node.ips.iter().map(|ip| Addr::from(*ip))).collect();
+        let mut addresses: Vec<Addr> =
+            listed.flat_map(|node| node.ips.iter().map(|ip| Addr::from(*ip))).collect();
         match self.netlink.host_addresses() {
             Ok(kernel) => addresses.extend(kernel.into_iter().map(Addr::from)),
             Err(error) => tracing::warn!("{error:#}"),
@@ -225,7 +229,9 @@ impl Control {
         let pods: Vec<PodRoute> = self
             .ports
             .open()
-            .flat_map(|open| open.wanted.pod.ips.iter().map(|ip| PodRoute { ip: *ip, interface: open.ifindex }))
+            .flat_map(|open| {
+                open.wanted.pod.ips.iter().map(|ip| PodRoute { ip: *ip, interface: open.ifindex })
+            })
             .collect();
         host_port.set_pods(&self.netlink, &pods);
     }

@@ -147,7 +147,9 @@ impl Ports {
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::error!(port = %open.wanted.interface, "not taken out of service: {error:#}"),
+            Err(error) => {
+                tracing::error!(port = %open.wanted.interface, "not taken out of service: {error:#}")
+            }
         }
         // An interface that is gone took its attachment along; what was pinned for it goes here.
         if let Err(error) = lock(&self.redirect).detach(open.ifindex) {
@@ -166,7 +168,8 @@ impl Ports {
                 errors.insert(Arc::clone(&want.interface), "no such interface (yet)".to_owned());
                 continue;
             };
-            let known = self.open.values().find(|open| open.wanted.interface == want.interface).map(|open| open.id);
+            let known =
+                self.open.values().find(|open| open.wanted.interface == want.interface).map(|open| open.id);
             let outcome = match known {
                 Some(id) => self.refresh(netlink, id, want, link),
                 None if !link.up => Err(anyhow!("the interface is down")),
@@ -204,7 +207,10 @@ impl Ports {
         match attached.mode {
             AttachMode::Generic if self.mode == XdpMode::Native => {
                 lock(&self.redirect).detach(link.index)?;
-                return Err(anyhow!("native mode was refused: {}", attached.native_refused.unwrap_or_default()));
+                return Err(anyhow!(
+                    "native mode was refused: {}",
+                    attached.native_refused.unwrap_or_default()
+                ));
             }
             AttachMode::Generic => {
                 let reason = attached.native_refused.unwrap_or_default();

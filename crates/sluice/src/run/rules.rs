@@ -109,14 +109,15 @@ impl Rules {
     fn load_policies(&mut self, sources: &Sources) {
         let mut texts: BTreeMap<String, String> =
             sources.policies.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
-        for (name, _) in sources.unreadable.iter().filter(|(name, _)| name.starts_with(super::files::POLICIES)) {
+        for (name, _) in
+            sources.unreadable.iter().filter(|(name, _)| name.starts_with(super::files::POLICIES))
+        {
             let last = self.texts.get(name).cloned();
             texts.insert(name.clone(), last.unwrap_or_else(|| UNREADABLE.to_owned()));
         }
-        let files = texts.iter().map(|(path, text)| policy::engine::SourceFile {
-            path: path.clone(),
-            text: text.clone(),
-        });
+        let files = texts
+            .iter()
+            .map(|(path, text)| policy::engine::SourceFile { path: path.clone(), text: text.clone() });
         let report = self.engine.set_policies(files.collect());
         for found in report.diagnostics() {
             match found.severity {

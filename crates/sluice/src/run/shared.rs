@@ -39,7 +39,11 @@ impl PortView {
         Self {
             id: open.id.0,
             interface: open.wanted.interface.to_string(),
-            owner: if open.wanted.is_host() { "host".into() } else { format!("{}/{}", pod.namespace, pod.name) },
+            owner: if open.wanted.is_host() {
+                "host".into()
+            } else {
+                format!("{}/{}", pod.namespace, pod.name)
+            },
             peer_mac: open.peer_mac.to_string(),
             mtu: open.mtu,
             mode: match open.mode {

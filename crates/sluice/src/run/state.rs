@@ -73,7 +73,9 @@ impl StateFile {
     /// When it exists and cannot be removed.
     pub fn remove(settings: &State) -> Result<()> {
         match std::fs::remove_file(settings.dir.join(FILE)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("remove saved state"),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context("remove saved state")
+            }
             _ => Ok(()),
         }
     }
@@ -136,7 +138,12 @@ impl StateFile {
         std::fs::create_dir_all(folder).context("make the state folder")?;
         let new = self.path.with_extension("json.new");
         let _ = std::fs::remove_file(&new);
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).context("create")?;
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&new)
+            .context("create")?;
         let mut writer = std::io::BufWriter::new(file);
         serde_json::to_writer(&mut writer, &saved).context("write")?;
         std::io::Write::flush(&mut writer).context("write")?;

@@ -187,7 +187,8 @@ fn seed() -> u64 {
 fn pin(cpu: Option<usize>) {
     let Some(cpu) = cpu else { return };
     let mut set = nix::sched::CpuSet::new();
-    let outcome = set.set(cpu).and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
+    let outcome =
+        set.set(cpu).and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
     if let Err(error) = outcome {
         tracing::warn!(%error, cpu, "the worker is not pinned");
     }
