@@ -57,7 +57,7 @@ fn policy(n: usize, port: usize) -> SourceFile {
         0 => format!("app: app-{}", n % PODS),
         _ => format!("tier: t{}", n % 7),
     };
-    let peer = if n % 50 == 0 {
+    let peer = if n.is_multiple_of(50) {
         "{}".to_owned()
     } else {
         format!(
@@ -119,16 +119,19 @@ fn a_change_recompiles_what_it_touches() {
 
     let mut files = files;
     files[3] = policy(3, 9_999);
-    timed("one policy of one pod changed", || engine.set_policies(files.clone()));
+    let given = files.clone();
+    timed("one policy of one pod changed", || engine.set_policies(given));
     let after = maps(&engine);
     assert_eq!(changed(&before, &after), 1);
 
     files[1] = policy(1, 9_999);
-    timed("one policy of a tier changed", || engine.set_policies(files.clone()));
+    let given = files.clone();
+    timed("one policy of a tier changed", || engine.set_policies(given));
     println!("  {} maps changed", changed(&after, &maps(&engine)));
 
     let before = maps(&engine);
-    timed("one pod elsewhere added", || engine.set_inventory(inventory(PODS + 1)));
+    let given = inventory(PODS + 1);
+    timed("one pod elsewhere added", || engine.set_inventory(given));
     println!("  {} maps changed", changed(&before, &maps(&engine)));
     timed("a name learnt", || engine.learn_fqdn("x.example.com", &[[9, 9, 9, 9].into()], 60, 0));
 }
@@ -167,7 +170,7 @@ fn lookups_stay_cheap() {
 fn addresses_stay_cheap() {
     let count = 100_000 / SCALE as u32;
     let prefixes = (0..count).map(|n| {
-        let bits = if n % 4 == 0 { 24 } else { 32 };
+        let bits = if n.is_multiple_of(4) { 24 } else { 32 };
         let addr = std::net::Ipv4Addr::from_bits(0x0a00_0000 | n.wrapping_mul(977) & 0x00ff_ffff);
         (ipnet::IpNet::new(addr.into(), bits).expect("a length").trunc(), Identity(256 + n % 5_000))
     });

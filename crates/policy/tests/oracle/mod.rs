@@ -101,7 +101,7 @@ impl<'a> World<'a> {
         let names_port = |entry: &&&Entry| self.ports_match(&entry.ports, direction, subject, flow).1;
         let everything = !enforced
             || match kind {
-                "dns" => plain.iter().any(|entry| names_port(entry)),
+                "dns" => plain.iter().any(names_port),
                 _ => own_host || !plain.is_empty(),
             };
         let has_message = flow.http.is_some() || flow.dns.is_some() || flow.kafka.is_some();
