@@ -182,7 +182,7 @@ fn verdict_answers_in_the_shape_of_verdicts_json() {
     let [good, bad] = [&value["verdicts"][0], &value["verdicts"][1]];
     assert_eq!(
         (&good["egress"], &good["ingress"], &good["verdict"]),
-        (&"none".into(), &"allowed".into(), &"allowed".into())
+        (&"allowed".into(), &"allowed".into(), &"allowed".into())
     );
     assert_eq!(
         (&bad["ingress"], &bad["l4"], &bad["verdict"]),
@@ -204,7 +204,7 @@ fn an_empty_list_means_what_the_flag_says() {
         json(&case.run(&all).1)["verdicts"][0]["ingress"].clone()
     };
     assert_eq!(ingress(&[]), "denied");
-    assert_eq!(ingress(&["--empty-list-means", "nothing"]), "none");
+    assert_eq!(ingress(&["--empty-list-means", "nothing"]), "allowed");
 }
 
 #[test]

@@ -67,9 +67,23 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
-            de::Error::custom(format!(
+        deserializer.deserialize_str(SpanVisitor)
+    }
+}
+
+/// A visitor, so that an error gets the place of the value and not that of the map around it.
+struct SpanVisitor;
+
+impl de::Visitor<'_> for SpanVisitor {
+    type Value = Span;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a length of time such as `90s`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+        Span::parse(text).ok_or_else(|| {
+            E::custom(format!(
                 "`{text}` is not a length of time: write a number and ms, s, m, h or d, as in `90s`"
             ))
         })
