@@ -117,6 +117,23 @@ fn an_invalid_document_at_the_start_quarantines_whom_it_selects() {
 }
 
 #[test]
+fn a_cidr_group_lost_at_the_start_quarantines_whom_it_protected() {
+    let mut engine = engine(options(), INVENTORY);
+    let deny = WEB
+        .replace("ingress", "ingressDeny")
+        .replace("fromEndpoints: [{matchLabels: {app: api}}]", "fromCIDRSet: [{cidrGroupRef: bad}]");
+    let deny = format!("{deny}  enableDefaultDeny: {{ingress: false}}\n");
+    let group = "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: bad}\nspec: {externalCIDRs: [1.1.1.1/77]}\n";
+    let report = engine.set_policies(vec![file("g.yaml", group), file("p.yaml", &deny)]);
+    assert!(report.documents[1].status.accepted() && !report.documents[0].status.accepted());
+    assert!(!allowed(ingress(&engine, "web", [1, 1, 1, 1], 80)));
+    assert!(allowed(ingress(&engine, "api", [1, 1, 1, 1], 80)));
+    engine.set_policies(vec![file("g.yaml", &group.replace("/77", "/32")), file("p.yaml", &deny)]);
+    assert!(!allowed(ingress(&engine, "web", [1, 1, 1, 1], 80)));
+    assert!(allowed(ingress(&engine, "web", [1, 1, 1, 2], 80)));
+}
+
+#[test]
 fn text_that_is_no_yaml_at_the_start_quarantines_everyone() {
     let mut engine = engine(options(), INVENTORY);
     engine.set_policies(vec![file("p.yaml", "a: [")]);

@@ -188,3 +188,27 @@ fn addresses_stay_cheap() {
         black_box(empty.lookup(black_box(one)));
     });
 }
+
+#[test]
+fn a_hundred_path_patterns_stay_cheap() {
+    let mut engine = Engine::new(Options { node_name: "n0".into(), ..Options::default() });
+    engine.set_inventory(inventory(1));
+    let rules: String =
+        (0..100).map(|n| format!("      - {{method: GET, path: \"/service{n}/[a-z]+/[0-9]+\"}}\n")).collect();
+    let text = format!(
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: h, namespace: ns-0}}\nspec:\n  endpointSelector: {{}}\n  ingress:\n  - toPorts:\n    - ports: [{{port: \"80\", protocol: TCP}}]\n      rules:\n        http:\n{}",
+        rules.replace("      - ", "        - "),
+    );
+    assert!(engine.set_policies(vec![SourceFile { path: "h.yaml".into(), text }]).is_valid());
+    let snapshot = engine.snapshot();
+    let endpoint = engine.endpoint("ns-0", "pod-0").expect("an endpoint");
+    let verdict = endpoint.map.lookup(Direction::Ingress, Identity::WORLD_IPV4, 6, 80);
+    let Verdict::Allow(permit) = verdict else { panic!("{verdict:?}") };
+    let set = permit.l7().and_then(|id| snapshot.l7.get(id)).expect("L7 rules");
+    let request = |path| policy::l7::HttpRequest { method: b"GET", path, host: b"api", headers: &() };
+    assert!(set.http(&request(b"/service99/items/42")).allowed);
+    assert!(!set.http(&request(b"/service99/items/x")).allowed);
+    per_call("100 path patterns", 100_000 / SCALE, |_| {
+        black_box(set.http(&request(black_box(b"/service99/items/42"))));
+    });
+}

@@ -159,10 +159,19 @@ impl Population {
         for prefix in &self.prefixes {
             let identity = match prefix.prefix_len() {
                 0 => Some(world(prefix)),
-                _ => table.allocate(&outside([], Some(prefix), prefix), Scope::NodeLocal),
+                _ => {
+                    let labels = outside([], Some(prefix), prefix);
+                    table.allocate(&labels, Scope::NodeLocal).or_else(|| {
+                        table.compact(|identity| now.contains_key(&identity));
+                        table.allocate(&labels, Scope::NodeLocal)
+                    })
+                }
             };
-            // A full range leaves the prefix to the one around it: less is told apart, nothing is allowed by it.
-            let Some(identity) = identity else { continue };
+            // Sixteen million prefixes in force are more than memory holds; beyond, fall to what no rule allows.
+            let Some(identity) = identity else {
+                identities.push((*prefix, Identity::UNMANAGED));
+                continue;
+            };
             add(&mut now, identity, Some(*prefix), table);
             identities.push((*prefix, identity));
         }

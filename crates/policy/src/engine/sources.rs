@@ -6,7 +6,7 @@
 use super::{Engine, Map, Quarantine};
 use crate::document::{self, Diagnostic, DocumentStatus, Outcome};
 use crate::provenance::Provenance;
-use crate::rule::{CidrGroup, Policy};
+use crate::rule::{CidrGroup, GroupRef, Peer, Peers, Policy, Rule, Subject};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -119,7 +119,11 @@ impl Engine {
         changed.extend(before.into_keys().map(|path| (path, Vec::new())));
         let files = self.sources.files.values();
         let groups = files.clone().flat_map(|file| &file.groups).cloned().collect();
-        let quarantine = files.clone().flat_map(|file| &file.quarantine).cloned().collect();
+        let mut quarantine: Vec<Quarantine> =
+            files.clone().flat_map(|file| &file.quarantine).cloned().collect();
+        for lost in quarantine.iter_mut().filter(|held| held.policy.kind == "CiliumCIDRGroup") {
+            lost.subjects = denied_by_group(files.clone().flat_map(|file| &file.policies), &lost.policy.name);
+        }
         let documents = files.flat_map(|file| &file.reports).cloned().collect();
         self.replace_documents(changed, groups, quarantine);
         Report { documents }
@@ -174,6 +178,23 @@ impl File {
         }
         Self { text, policies, groups, quarantine, reports }
     }
+}
+
+/// Whom policies protect from the addresses of a CIDR group: without the group those denials would be void.
+fn denied_by_group<'a>(policies: impl Iterator<Item = &'a Arc<Policy>>, group: &str) -> Vec<Subject> {
+    let names = |peer: &Peer| match peer {
+        Peer::CidrGroup { group: GroupRef::Name(name), .. } => **name == *group,
+        // The labels of the group could not be read.
+        Peer::CidrGroup { group: GroupRef::Selector(_), .. } => true,
+        _ => false,
+    };
+    let denies = |rule: &&Rule| {
+        rule.ingress.iter().chain(&rule.egress).filter(|entry| entry.deny).any(|entry| match &entry.peers {
+            Peers::List(list) => list.iter().any(names),
+            Peers::Any | Peers::None => false,
+        })
+    };
+    policies.flat_map(|policy| &policy.rules).filter(denies).map(|rule| rule.subject.clone()).collect()
 }
 
 fn policy_name(policy: &Policy) -> ObjectName {
