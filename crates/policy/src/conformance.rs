@@ -6,6 +6,7 @@
 use crate::direction::Direction;
 use crate::document::Outcome;
 use crate::engine::{Engine, Options, Report, SourceFile};
+use crate::explain::Explanation;
 use crate::identity::Identity;
 use crate::inventory::Inventory;
 use crate::l7::{HttpRequest, KafkaRequest, L7Decision, L7Kind};
@@ -273,6 +274,24 @@ impl Offline {
             egress: egress.word,
             ingress: ingress.word,
         })
+    }
+
+    /// Why each side that has a policy answers as it does.
+    ///
+    /// # Errors
+    /// When the flow cannot be asked.
+    pub fn explain(&self, flow: &Flow) -> Result<Vec<Explanation>, FlowError> {
+        let fail = |what: String| FlowError { flow: flow.id.clone(), what };
+        let src = self.end(&flow.src).ok_or_else(|| fail(format!("the inventory has no {}", flow.src)))?;
+        let dst = self.end(&flow.dst).ok_or_else(|| fail(format!("the inventory has no {}", flow.dst)))?;
+        let proto = protocol(&flow.proto).ok_or_else(|| fail(format!("unknown protocol {}", flow.proto)))?;
+        let sides = [(Direction::Egress, src, dst), (Direction::Ingress, dst, src)];
+        let explained = sides.into_iter().filter_map(|(direction, subject, peer)| {
+            let (engine, namespace, name) = self.subject(subject)?;
+            let peer = identity(engine, &engine.snapshot(), peer);
+            engine.explain(direction, (namespace, name), peer, proto, flow.port)
+        });
+        Ok(explained.collect())
     }
 
     /// Asks the policy of `subject` about `peer`.

@@ -201,6 +201,7 @@ fn load_program(config: &Config) -> Result<Redirect> {
         pin,
         heartbeat_limit: (!beat.is_zero()).then_some(beat),
         allow_generic: config.xdp.mode != XdpMode::Native,
+        generic_only: config.xdp.mode == XdpMode::Generic,
     };
     Redirect::load(&options).context("load the XDP program")
 }

@@ -33,11 +33,14 @@ pub struct Options {
     pub heartbeat_limit: Option<Duration>,
     /// Whether generic mode may be used where the driver refuses native mode.
     pub allow_generic: bool,
+    /// Whether native mode is not even tried.
+    pub generic_only: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { pin: Some(PathBuf::from(DEFAULT_PIN_DIR)), heartbeat_limit: None, allow_generic: true }
+        let pin = Some(PathBuf::from(DEFAULT_PIN_DIR));
+        Self { pin, heartbeat_limit: None, allow_generic: true, generic_only: false }
     }
 }
 
@@ -70,6 +73,7 @@ pub struct Redirect {
     links: BTreeMap<u32, Held>,
     pins: Option<PinDir>,
     allow_generic: bool,
+    generic_only: bool,
 }
 
 impl fmt::Debug for Redirect {
@@ -113,8 +117,8 @@ impl Redirect {
         let beat = Array::try_from(take(&mut ebpf, abi::HEARTBEAT)?).map_err(on(abi::HEARTBEAT))?;
         let counters = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTERS)?).map_err(on(abi::COUNTERS))?;
         let links = BTreeMap::new();
-        let allow_generic = options.allow_generic;
-        let mut redirect = Self { ebpf, sockets, ports, beat, counters, links, pins, allow_generic };
+        let (allow_generic, generic_only) = (options.allow_generic, options.generic_only);
+        let mut redirect = Self { ebpf, sockets, ports, beat, counters, links, pins, allow_generic, generic_only };
         redirect.forget_dead()?;
         redirect.heartbeat(monotonic_ns())?;
         redirect.set_heartbeat_limit(options.heartbeat_limit)?;

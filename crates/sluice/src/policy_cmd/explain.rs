@@ -6,8 +6,11 @@ use crate::cli::{NO, emit};
 use crate::run::files::{INVENTORY, POLICIES};
 use crate::show;
 use anyhow::{Context as _, Result, bail};
-use policy::conformance::{DnsFacts, Flow, FlowLine, HttpFacts, KafkaFacts, RuleRef};
-use serde_json::json;
+use policy::conformance::{DnsFacts, Flow, FlowLine, HttpFacts, KafkaFacts, Offline};
+use policy::explain::{Considered, Explanation};
+use policy::label::LabelSet;
+use policy::{Direction, Provenance};
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -22,42 +25,97 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let inventory = read_inventory(&or(&args.inventory, INVENTORY))?;
     let policies = read_policies(&or(&args.policies, POLICIES))?;
     let flow = flow(args)?;
-    let verdicts = policy::conformance::verdicts(
-        &inventory,
-        &policies,
-        std::slice::from_ref(&flow),
-        &options(args.empty),
-    )?;
+    let offline = Offline::new(&inventory, &policies, &options(args.empty));
+    let verdicts = offline.verdicts(std::slice::from_ref(&flow))?;
     let line = verdicts.verdicts.first().context("no verdict")?;
-    let value = json!({ "flow": flow, "verdict": line });
-    emit(args.output, &value, |_| screen(&flow, line))?;
+    let sides = offline.explain(&flow)?;
+    let value = json!({
+        "flow": flow,
+        "verdict": line,
+        "sides": sides.iter().map(side_value).collect::<Vec<_>>(),
+    });
+    emit(args.output, &value, |_| screen(&flow, line, &sides))?;
     Ok(if line.verdict == "allowed" { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 
-fn screen(flow: &Flow, line: &FlowLine) -> String {
+fn side_value(side: &Explanation) -> Value {
+    json!({
+        "direction": direction(side),
+        "subject": side.subject,
+        "subjectLabels": labels(&side.subject_labels),
+        "peerIdentity": side.peer.0,
+        "peerLabels": labels(&side.peer_labels),
+        "decidedBy": side.decided_by,
+        "considered": side.considered.iter().map(|rule| json!({
+            "rule": rule.rule, "deny": rule.deny, "peer": rule.peer, "port": rule.port, "l7": rule.l7,
+            "unsupported": rule.unsupported, "audit": rule.audit, "matches": rule.matches(),
+        })).collect::<Vec<_>>(),
+        "change": side.change,
+    })
+}
+
+fn direction(side: &Explanation) -> &'static str {
+    match side.direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    }
+}
+
+fn labels(set: &LabelSet) -> Vec<String> {
+    set.iter().map(ToString::to_string).collect()
+}
+
+fn screen(flow: &Flow, line: &FlowLine, sides: &[Explanation]) -> String {
     let out = std::io::stdout();
-    let mut text = format!("{} -> {} {}/{}\n", flow.src, flow.dst, flow.port, flow.proto);
-    let sides = [
-        ("egress of the source", &line.egress, line.egress_l7, &line.rules.egress),
-        ("ingress of the destination", &line.ingress, line.ingress_l7, &line.rules.ingress),
-    ];
-    for (name, word, l7, rules) in sides {
-        let meaning = match word.as_str() {
-            "none" => "not enforced: no policy selects it in this direction".to_owned(),
-            "denied" if rules.is_empty() => "denied".to_owned(),
-            other => other.to_owned(),
+    let allowed = line.verdict == "allowed";
+    let word = if allowed { show::good("allowed", &out) } else { show::bad("denied", &out) };
+    let mut text = format!("{} -> {} {}/{}: {word}\n", flow.src, flow.dst, flow.port, flow.proto);
+    for side in sides {
+        let (word, l7) = match side.direction {
+            Direction::Egress => (&line.egress, line.egress_l7),
+            Direction::Ingress => (&line.ingress, line.ingress_l7),
         };
         let message = l7.map(|l7| format!(", this message is {l7}")).unwrap_or_default();
-        let _ = writeln!(text, "  {name}: {meaning}{message}");
-        let why = if word == "denied" { "because of" } else { "by" };
-        for RuleRef { policy, file, line } in rules {
-            let _ = writeln!(text, "    {why} {policy} ({file}:{line})");
+        let _ = writeln!(text, "\n{} of {}: {word}{message}", direction(side), side.subject);
+        let _ = writeln!(text, "  subject  {}", labels(&side.subject_labels).join(" "));
+        let _ = writeln!(text, "  peer     {} {}", side.peer, labels(&side.peer_labels).join(" "));
+        for rule in &side.decided_by {
+            let _ = writeln!(text, "  decided  {}", place(rule));
+        }
+        if side.decided_by.is_empty() {
+            text.push_str("  decided  nothing enforces this direction\n");
+        }
+        for rule in &side.considered {
+            let _ = writeln!(text, "  {}  {}", outcome(rule), place(&rule.rule));
+        }
+        if !side.change.is_empty() {
+            let _ = writeln!(text, "  to change it: {}", side.change);
         }
     }
-    let allowed = line.verdict == "allowed";
-    let _ =
-        writeln!(text, "{}", if allowed { show::good("allowed", &out) } else { show::bad("denied", &out) });
     text
+}
+
+/// What one rule has to say.
+fn outcome(rule: &Considered) -> String {
+    let kind = if rule.deny { "deny" } else { "allow" };
+    let fits = match (rule.peer, rule.port) {
+        (true, true) => "matches",
+        (true, false) => "peer matches, port does not",
+        (false, true) => "port matches, peer does not",
+        (false, false) => "neither peer nor port matches",
+    };
+    let l7 = if rule.l7 { ", with conditions on messages" } else { "" };
+    let audit = if rule.audit { ", audited" } else { "" };
+    let not = rule.unsupported.map(|what| format!(", not supported: {what}")).unwrap_or_default();
+    format!("{kind} rule {fits}{l7}{audit}{not}:")
+}
+
+fn place(rule: &Provenance) -> String {
+    let name = match rule.namespace.as_str() {
+        "" => rule.name.clone(),
+        namespace => format!("{namespace}/{}", rule.name),
+    };
+    format!("{} {name} ({}:{})", rule.kind, rule.file, rule.line)
 }
 
 fn flow(args: &ExplainArgs) -> Result<Flow> {

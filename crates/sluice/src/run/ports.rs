@@ -212,6 +212,7 @@ impl Ports {
                     attached.native_refused.unwrap_or_default()
                 ));
             }
+            AttachMode::Generic if self.mode == XdpMode::Generic => {}
             AttachMode::Generic => {
                 let reason = attached.native_refused.unwrap_or_default();
                 tracing::warn!(port = %link.name, reason, "the program runs in generic mode, which is slower");

@@ -28,7 +28,8 @@ impl Redirect {
             self.links.insert(ifindex, Held(link));
             return Ok(None);
         }
-        let (id, refused) = match xdp.attach_to_if_index(ifindex, XdpMode::Driver) {
+        let preferred = if self.generic_only { XdpMode::Skb } else { XdpMode::Driver };
+        let (id, refused) = match xdp.attach_to_if_index(ifindex, preferred) {
             Ok(id) => (id, None),
             Err(native) if self.allow_generic && may_try_generic(&native) => {
                 match xdp.attach_to_if_index(ifindex, XdpMode::Skb) {
