@@ -10,6 +10,7 @@ use afxdp::Sizes;
 use anyhow::{Context, Result};
 use clap::Parser;
 use packet::{Burst, PacketIo, PortId};
+use std::os::fd::AsRawFd as _;
 use std::time::Instant;
 use xdp_redirect::{Fallback, Mode, Options, Redirect};
 
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
         let index = nix::net::if_::if_nametoindex(name.as_str()).with_context(|| name.clone())?;
         redirect.attach(index, Mode::Pod, Fallback::Drop)?;
         let socket = opener.open(port, name, index, 0)?;
-        redirect.set_socket(index, 0, &socket)?;
+        redirect.set_socket(index, 0, socket.as_raw_fd())?;
         io.add_port(socket).map_err(|_| anyhow::anyhow!("{name}: no slot"))?;
     }
     println!("ready");
