@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.."
 
 scripts/setup.sh build bench
 if [ $# -gt 0 ]; then
-    for bench in "$@"; do cargo bench --locked -p sluice-benches --bench "$bench"; done
+    for bench in "$@"; do cargo bench --locked -p sluice-micro --bench "$bench"; done
 else
-    cargo bench --locked -p sluice-benches --benches
+    cargo bench --locked -p sluice-micro --benches
 fi
 if [ ! -x scripts/bench-netperf.sh ]; then
     echo "SKIPPED netperf comparison: there is no scripts/bench-netperf.sh"

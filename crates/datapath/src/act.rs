@@ -11,7 +11,7 @@ use crate::verify::Completion;
 use flowlog::DropReason;
 use packet::checksum;
 use packet::emit::{self, IcmpError};
-use packet::{Arp, Frame, Instant, L4, Packet, PacketIo, Parsed, PortId};
+use packet::{Frame, Instant, L4, Packet, PacketIo, Parsed, PortId};
 use policy::Identity;
 
 /// A decision about one frame.
@@ -19,8 +19,6 @@ use policy::Identity;
 pub enum Action {
     /// Send it on.
     Forward {
-        /// Its packet.
-        packet: Packet,
         /// The port it leaves by.
         out: PortId,
         /// What of its checksum is left to be completed.
@@ -29,9 +27,9 @@ pub enum Action {
     /// Drop it, and say so.
     Drop(Dropped),
     /// Answer an ARP request.
-    AnswerArp(Arp),
+    AnswerArp,
     /// Answer a neighbour solicitation.
-    AnswerNeighbour(Packet),
+    AnswerNeighbour,
     /// Nothing to do with it.
     Ignore,
 }
@@ -51,28 +49,29 @@ impl Pipeline {
         io: &mut I,
         snapshot: &Snapshot,
         frame: Frame,
-        parsed: Option<Parsed>,
+        parsed: Option<&Parsed>,
         action: Action,
         now: Instant,
     ) {
-        match action {
-            Action::Forward { packet, out, checksum } => {
-                self.forward(io, snapshot, frame, &packet, out, checksum, now);
+        match (action, parsed) {
+            (Action::Forward { out, checksum }, Some(Parsed::Ip(packet))) => {
+                self.forward(io, snapshot, frame, (parsed, packet), out, checksum, now);
             }
-            Action::Drop(dropped) => self.drop_frame(io, snapshot, frame, parsed, dropped, now),
-            Action::Ignore => {
+            (Action::Drop(dropped), _) => self.drop_frame(io, snapshot, frame, parsed, dropped, now),
+            (Action::AnswerArp, Some(Parsed::Arp(arp))) => {
                 self.stats.answered += 1;
-                io.release(frame);
+                self.answer(io, snapshot, frame, |buf, _, port| emit::arp_reply(buf, arp, port.mac));
             }
-            Action::AnswerArp(arp) => {
-                self.stats.answered += 1;
-                self.answer(io, snapshot, frame, |buf, _, port| emit::arp_reply(buf, &arp, port.mac));
-            }
-            Action::AnswerNeighbour(packet) => {
+            (Action::AnswerNeighbour, Some(Parsed::Ip(packet))) => {
                 self.stats.answered += 1;
                 self.answer(io, snapshot, frame, |buf, head, port| {
-                    answer::neighbour(buf, head, &packet, port)
+                    answer::neighbour(buf, head, packet, port)
                 });
+            }
+            // The others say what is to be done with a kind of packet that `decide` has seen.
+            _ => {
+                self.stats.answered += 1;
+                io.release(frame);
             }
         }
     }
@@ -83,23 +82,15 @@ impl Pipeline {
         io: &mut I,
         snapshot: &Snapshot,
         mut frame: Frame,
-        packet: &Packet,
+        (parsed, packet): (Option<&Parsed>, &Packet),
         out: PortId,
         completion: Completion,
         now: Instant,
     ) {
         let Some(port) = snapshot.ports.get(out) else {
-            return self.drop_frame(
-                io,
-                snapshot,
-                frame,
-                Some(Parsed::Ip(*packet)),
-                DropReason::PortGone.into(),
-                now,
-            );
+            return self.drop_frame(io, snapshot, frame, parsed, DropReason::PortGone.into(), now);
         };
         if packet.ip_len() > port.mtu {
-            let parsed = Some(Parsed::Ip(*packet));
             return self.drop_frame(io, snapshot, frame, parsed, DropReason::FragmentationNeeded.into(), now);
         }
         let bytes = io.bytes_mut(&mut frame);
@@ -120,19 +111,19 @@ impl Pipeline {
                 stats.tx_bytes += len;
             }
             Err(frame) => {
-                let parsed = Some(Parsed::Ip(*packet));
                 self.drop_frame(io, snapshot, frame, parsed, DropReason::PortFull.into(), now);
             }
         }
     }
 
     /// Counts, logs, answers where an answer is due, and releases.
+    #[inline(never)]
     fn drop_frame<I: PacketIo>(
         &mut self,
         io: &mut I,
         snapshot: &Snapshot,
         frame: Frame,
-        parsed: Option<Parsed>,
+        parsed: Option<&Parsed>,
         dropped: Dropped,
         now: Instant,
     ) {
@@ -140,7 +131,7 @@ impl Pipeline {
         self.stats.port(frame.port()).dropped += 1;
         self.log_drop(snapshot, &frame, parsed, &dropped, now);
         if let (Some(Parsed::Ip(packet)), Some(port)) = (parsed, snapshot.ports.get(frame.port())) {
-            self.respond(io, snapshot, &frame, &packet, port, &dropped, now);
+            self.respond(io, snapshot, &frame, packet, port, &dropped, now);
         }
         io.release(frame);
     }
@@ -149,12 +140,12 @@ impl Pipeline {
         &mut self,
         snapshot: &Snapshot,
         frame: &Frame,
-        parsed: Option<Parsed>,
+        parsed: Option<&Parsed>,
         dropped: &Dropped,
         now: Instant,
     ) {
         let about = match parsed {
-            Some(Parsed::Ip(packet)) => About::of_packet(&packet, frame.port(), snapshot, now),
+            Some(Parsed::Ip(packet)) => About::of_packet(packet, frame.port(), snapshot, now),
             _ => About::of_frame(frame.port(), frame.len(), snapshot, now),
         };
         let about = match &dropped.parties {

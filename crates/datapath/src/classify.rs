@@ -12,11 +12,11 @@ use packet::{Addr, Arp, Icmp, L4, Packet, Parsed};
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Class {
     /// Find or create its connection.
-    Track(Packet),
+    Track,
     /// Answer an ARP request with our own address.
-    AnswerArp(Arp),
+    AnswerArp,
     /// Answer a neighbour solicitation with our own address.
-    AnswerNeighbour(Packet),
+    AnswerNeighbour,
     /// Not for us and not for anyone: link-local housekeeping of the pod's kernel (duplicate address detection,
     /// router solicitations, multicast listener reports, gratuitous ARP).
     Ignore,
@@ -41,20 +41,20 @@ const ICMPV4_FORBIDDEN: [u8; 3] = [5, 9, 10];
 
 /// Sorts one parsed frame that arrived on `port`.
 #[must_use]
-pub fn classify(parsed: Parsed, port: &Port, ports: &PortTable) -> Class {
+pub fn classify(parsed: &Parsed, port: &Port, ports: &PortTable) -> Class {
     match parsed {
         Parsed::Arp(arp) => classify_arp(arp, port),
         Parsed::Ip(packet) => classify_ip(packet, port, ports),
     }
 }
 
-fn classify_arp(arp: Arp, port: &Port) -> Class {
+fn classify_arp(arp: &Arp, port: &Port) -> Class {
     if arp.eth_src != port.peer_mac || arp.sender_mac != port.peer_mac {
         return Class::Refuse(DropReason::InvalidSource);
     }
     let PortKind::Pod { addrs, .. } = &port.kind else {
         // The host's kernel asks for pods and gateways; its own announcements are of no interest.
-        return if arp.request && arp.sender != arp.target { Class::AnswerArp(arp) } else { Class::Ignore };
+        return if arp.request && arp.sender != arp.target { Class::AnswerArp } else { Class::Ignore };
     };
     if !arp.request || arp.sender == arp.target {
         return Class::Ignore;
@@ -67,10 +67,10 @@ fn classify_arp(arp: Arp, port: &Port) -> Class {
     if !probe && !addrs.contains(&arp.sender) {
         return Class::Refuse(DropReason::InvalidSource);
     }
-    Class::AnswerArp(arp)
+    Class::AnswerArp
 }
 
-fn classify_ip(packet: Packet, port: &Port, ports: &PortTable) -> Class {
+fn classify_ip(packet: &Packet, port: &Port, ports: &PortTable) -> Class {
     if let (proto::ICMPV6, L4::Icmp(icmp)) = (packet.proto, packet.l4_header)
         && let Some(class) = classify_link_local(packet, icmp, port)
     {
@@ -85,7 +85,7 @@ fn classify_ip(packet: Packet, port: &Port, ports: &PortTable) -> Class {
         }
         PortKind::Host => {}
     }
-    if !port.owns_source(&packet) {
+    if !port.owns_source(packet) {
         // A kernel speaks from fe80:: to groups on its own (MLD, mDNS, DHCPv6): refused, but no spoofing.
         let housekeeping = packet.src.is_link_local() && packet.eth_src == port.peer_mac;
         return Class::Refuse(if housekeeping {
@@ -108,11 +108,11 @@ fn classify_ip(packet: Packet, port: &Port, ports: &PortTable) -> Class {
     if packet.ttl <= 1 {
         return Class::Refuse(DropReason::TtlExceeded);
     }
-    Class::Track(packet)
+    Class::Track
 }
 
 /// ICMPv6 that belongs to the link: answered or ignored here, never forwarded. `None` for everything else.
-fn classify_link_local(packet: Packet, icmp: Icmp, port: &Port) -> Option<Class> {
+fn classify_link_local(packet: &Packet, icmp: Icmp, port: &Port) -> Option<Class> {
     let link_type = matches!(icmp.kind, icmpv6::MLD_QUERY..=icmpv6::REDIRECT | icmpv6::MLD2_REPORT);
     if !link_type {
         return None;
@@ -129,8 +129,8 @@ fn classify_link_local(packet: Packet, icmp: Icmp, port: &Port) -> Option<Class>
                 Class::Refuse(DropReason::NeighbourRefused)
             } else if packet.src == Addr::v6([0; 16]) {
                 Class::Ignore
-            } else if packet.src.is_link_local() || port.owns_source(&packet) {
-                Class::AnswerNeighbour(packet)
+            } else if packet.src.is_link_local() || port.owns_source(packet) {
+                Class::AnswerNeighbour
             } else {
                 Class::Refuse(DropReason::InvalidSource)
             }

@@ -5,9 +5,9 @@
 //! with bytes seen before (RFC 5722, here for both families), and bytes behind the last fragment; one
 //! such contradiction condemns the rest of the datagram. Bounded in all, per source, in time and in pieces.
 
+use crate::conntrack::hash::FlowHasher;
 use flowlog::DropReason;
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
+use hashbrown::HashTable;
 use packet::{Addr, FlowKey, Fragment, Instant, Packet};
 use std::collections::VecDeque;
 
@@ -22,7 +22,7 @@ const MAX_RANGES: usize = 8;
 /// Most datagrams forgotten in one call of [`FragmentTable::expire`].
 const EXPIRE_PER_CALL: usize = 64;
 
-#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct DatagramKey {
     src: Addr,
     dst: Addr,
@@ -32,6 +32,7 @@ struct DatagramKey {
 
 #[derive(Copy, Clone, Debug)]
 struct Datagram {
+    name: DatagramKey,
     flow: FlowKey,
     created: Instant,
     ranges: [(u32, u32); MAX_RANGES],
@@ -44,30 +45,22 @@ struct Datagram {
 /// Datagrams of which not all fragments were seen.
 #[derive(Debug)]
 pub struct FragmentTable {
-    datagrams: HashMap<DatagramKey, Datagram, foldhash::quality::RandomState>,
-    /// In order of age; a key may be stale.
+    hasher: FlowHasher,
+    datagrams: HashTable<Datagram>,
+    /// In order of age.
     ages: VecDeque<(Instant, DatagramKey)>,
-    sources: HashMap<Addr, u16, foldhash::quality::RandomState>,
-}
-
-impl Default for FragmentTable {
-    fn default() -> Self {
-        Self::new()
-    }
+    sources: HashTable<(Addr, u16)>,
 }
 
 impl FragmentTable {
-    /// An empty table with its memory reserved.
+    /// An empty table with its memory reserved. `seed` is secret and random: senders choose the identifications.
     #[must_use]
-    pub fn new() -> Self {
-        let hash = foldhash::quality::RandomState::default();
+    pub fn new(seed: u64) -> Self {
         Self {
-            datagrams: HashMap::with_capacity_and_hasher(MAX_DATAGRAMS, hash),
+            hasher: FlowHasher::new(seed),
+            datagrams: HashTable::with_capacity(MAX_DATAGRAMS),
             ages: VecDeque::with_capacity(MAX_DATAGRAMS),
-            sources: HashMap::with_capacity_and_hasher(
-                MAX_DATAGRAMS,
-                foldhash::quality::RandomState::default(),
-            ),
+            sources: HashTable::with_capacity(MAX_DATAGRAMS),
         }
     }
 
@@ -91,16 +84,20 @@ impl FragmentTable {
         let Some(fragment) = packet.fragment else { return Ok(()) };
         self.expire(now);
         let name = name(packet, fragment);
-        if let Some(known) = self.datagrams.get_mut(&name) {
+        if let Some(known) = self.find(&name) {
             known.broken = true;
             return Err(DropReason::FragmentInconsistent);
         }
-        let count = self.sources.get(&packet.src).copied().unwrap_or(0);
+        let hasher = &self.hasher;
+        let of_source = hash_of_source(hasher, packet.src);
+        let source = self.sources.find_mut(of_source, |(addr, _)| *addr == packet.src);
+        let count = source.as_ref().map_or(0, |source| source.1);
         // Every datagram has one note of age, so this bounds them all.
         if self.ages.len() >= MAX_DATAGRAMS || count >= MAX_PER_SOURCE {
             return Err(DropReason::FragmentTableFull);
         }
         let mut datagram = Datagram {
+            name,
             flow: key,
             created: now,
             ranges: [(0, 0); MAX_RANGES],
@@ -109,10 +106,20 @@ impl FragmentTable {
             broken: false,
         };
         datagram.add(span(packet, fragment), fragment.more)?;
-        self.datagrams.insert(name, datagram);
+        match source {
+            Some(source) => source.1 += 1,
+            None => {
+                let again = |(addr, _): &(Addr, u16)| hash_of_source(hasher, *addr);
+                self.sources.insert_unique(of_source, (packet.src, 1), again);
+            }
+        }
+        self.datagrams.insert_unique(name.hash(hasher), datagram, |datagram| datagram.name.hash(hasher));
         self.ages.push_back((now, name));
-        self.sources.insert(packet.src, count + 1);
         Ok(())
+    }
+
+    fn find(&mut self, name: &DatagramKey) -> Option<&mut Datagram> {
+        self.datagrams.find_mut(name.hash(&self.hasher), |datagram| datagram.name == *name)
     }
 
     /// The flow of a later fragment.
@@ -121,7 +128,7 @@ impl FragmentTable {
     /// `FragmentUnknown` without a first fragment, `FragmentInconsistent` if it contradicts what was seen.
     pub fn later(&mut self, packet: &Packet, now: Instant) -> Result<FlowKey, DropReason> {
         let fragment = packet.fragment.ok_or(DropReason::FragmentUnknown)?;
-        let known = self.datagrams.get_mut(&name(packet, fragment)).ok_or(DropReason::FragmentUnknown)?;
+        let known = self.find(&name(packet, fragment)).ok_or(DropReason::FragmentUnknown)?;
         if now.saturating_since(known.created).as_secs() >= LIFETIME_SECS {
             return Err(DropReason::FragmentUnknown);
         }
@@ -145,11 +152,15 @@ impl FragmentTable {
                 return;
             }
             self.ages.pop_front();
-            self.datagrams.remove(&name);
-            if let Entry::Occupied(mut count) = self.sources.entry(name.src) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
+            let hash = name.hash(&self.hasher);
+            if let Ok(entry) = self.datagrams.find_entry(hash, |datagram| datagram.name == name) {
+                entry.remove();
+            }
+            let hash = hash_of_source(&self.hasher, name.src);
+            if let Ok(mut entry) = self.sources.find_entry(hash, |(addr, _)| *addr == name.src) {
+                entry.get_mut().1 -= 1;
+                if entry.get().1 == 0 {
+                    entry.remove();
                 }
             }
         }
@@ -184,6 +195,19 @@ impl Datagram {
         }
         Ok(())
     }
+}
+
+impl DatagramKey {
+    /// As the hash of a flow with the identification for ports. It does not tell source from destination, which
+    /// costs a comparison where two hosts send each other fragments with one identification.
+    fn hash(&self, hasher: &FlowHasher) -> u64 {
+        let (src_port, dst_port) = ((self.id >> 16) as u16, self.id as u16);
+        hasher.hash(&FlowKey { src: self.src, dst: self.dst, src_port, dst_port, proto: self.proto })
+    }
+}
+
+fn hash_of_source(hasher: &FlowHasher, src: Addr) -> u64 {
+    hasher.hash(&FlowKey { src, dst: src, ..FlowKey::default() })
 }
 
 fn name(packet: &Packet, fragment: Fragment) -> DatagramKey {

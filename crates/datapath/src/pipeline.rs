@@ -17,7 +17,7 @@ use crate::stats::Stats;
 use crate::verify::verify;
 use flowlog::DropReason;
 use flowlog::ring::EventWriter;
-use packet::{FlowKey, Frame, Instant, L4, PacketIo, ParseError, Parsed};
+use packet::{FlowKey, Frame, Instant, PacketIo, ParseError, Parsed, icmp};
 
 /// What the first pass over a burst found out about a frame: the parse result, and the hash of its flow key so that
 /// the lookups of the second pass need not wait for each other.
@@ -25,7 +25,8 @@ use packet::{FlowKey, Frame, Instant, L4, PacketIo, ParseError, Parsed};
 pub struct Parse {
     /// The packet, or why it is none.
     pub parsed: Result<Parsed, ParseError>,
-    /// Its flow and the flow's hash, where it has one of its own (not for ARP, later fragments, ICMP errors).
+    /// Its flow and the flow's hash; for an ICMP error, the flow it is about. `None` for ARP, later fragments, and
+    /// errors about later fragments.
     pub flow: Option<(FlowKey, u64)>,
 }
 
@@ -47,7 +48,7 @@ impl Pipeline {
     pub fn new(config: DatapathConfig, events: EventWriter, seed: u64) -> Self {
         Self {
             conntrack: Conntrack::new(config.conntrack.clone(), seed),
-            fragments: FragmentTable::new(),
+            fragments: FragmentTable::new(seed),
             events,
             stats: Stats::default(),
             budget: AnswerBudget::new(config.answers_per_second),
@@ -57,15 +58,16 @@ impl Pipeline {
     }
 
     /// Stage 1: reads a frame's bytes, once.
+    #[inline]
     #[must_use]
     pub fn parse<I: PacketIo>(&self, io: &I, frame: &Frame) -> Parse {
         let parsed = packet::parse(io.bytes(frame), frame.len());
         let flow = match &parsed {
-            Ok(Parsed::Ip(packet)) if !matches!(packet.l4_header, L4::Icmp(icmp) if icmp.about.is_some()) => {
-                packet.flow_key().map(|key| (key, self.conntrack.hash(&key)))
-            }
+            Ok(Parsed::Ip(packet)) if packet.is_icmp_error() => icmp::about(io.bytes(frame), packet),
+            Ok(Parsed::Ip(packet)) => packet.flow_key(),
             _ => None,
         };
+        let flow = flow.map(|key| (key, self.conntrack.hash(&key)));
         Parse { parsed, flow }
     }
 
@@ -75,12 +77,12 @@ impl Pipeline {
         io: &mut I,
         snapshot: &Snapshot,
         frame: Frame,
-        parse: Parse,
+        parse: &Parse,
         now: Instant,
     ) {
         self.stats.received += 1;
         let action = self.decide(io, snapshot, &frame, parse, now);
-        self.act(io, snapshot, frame, parse.parsed.ok(), action, now);
+        self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, now);
     }
 
     fn decide<I: PacketIo>(
@@ -88,7 +90,7 @@ impl Pipeline {
         io: &I,
         snapshot: &Snapshot,
         frame: &Frame,
-        parse: Parse,
+        parse: &Parse,
         now: Instant,
     ) -> Action {
         let Some(port) = snapshot.ports.get(frame.port()) else {
@@ -97,28 +99,26 @@ impl Pipeline {
         let stats = self.stats.port(port.id);
         stats.rx_frames += 1;
         stats.rx_bytes += frame.len() as u64;
-        let parsed = match parse.parsed {
+        let parsed = match &parse.parsed {
             Ok(parsed) => parsed,
-            Err(error) => return Action::drop(DropReason::Malformed(error)),
+            Err(error) => return Action::drop(DropReason::Malformed(*error)),
         };
-        let packet = match classify(parsed, port, &snapshot.ports) {
-            Class::Track(packet) => packet,
-            Class::AnswerArp(arp) => return Action::AnswerArp(arp),
-            Class::AnswerNeighbour(packet) => {
-                return match verify(io, frame, &packet, port) {
-                    Ok(_) => Action::AnswerNeighbour(packet),
-                    Err(reason) => Action::drop(reason),
-                };
-            }
-            Class::Ignore => return Action::Ignore,
-            Class::Refuse(reason) => return Action::drop(reason),
+        let class = classify(parsed, port, &snapshot.ports);
+        let packet = match (class, parsed) {
+            (Class::Track | Class::AnswerNeighbour, Parsed::Ip(packet)) => packet,
+            (Class::AnswerArp, _) => return Action::AnswerArp,
+            (Class::Refuse(reason), _) => return Action::drop(reason),
+            _ => return Action::Ignore,
         };
-        let checksum = match verify(io, frame, &packet, port) {
+        let checksum = match verify(io, frame, packet, port) {
             Ok(checksum) => checksum,
             Err(reason) => return Action::drop(reason),
         };
-        match self.track(&packet, parse.flow, port, snapshot, now) {
-            Ok(out) => Action::Forward { packet, out, checksum },
+        if class == Class::AnswerNeighbour {
+            return Action::AnswerNeighbour;
+        }
+        match self.track(packet, parse.flow.as_ref(), port, snapshot, now) {
+            Ok(out) => Action::Forward { out, checksum },
             Err(refused) => Action::Drop(refused),
         }
     }

@@ -10,7 +10,7 @@ use crate::pipeline::Pipeline;
 use crate::ports::Port;
 use crate::snapshot::Snapshot;
 use flowlog::{CloseReason, DropReason, TraceReason};
-use packet::{FlowKey, Icmp, Instant, L4, Leg, Packet, PortId};
+use packet::{FlowKey, Instant, L4, Leg, Packet, PortId};
 
 /// Why a tracked packet does not go on, with all that the flow log wants to know.
 #[derive(Copy, Clone, Debug)]
@@ -36,24 +36,27 @@ impl Pipeline {
     pub(crate) fn track(
         &mut self,
         packet: &Packet,
-        flow: Option<(FlowKey, u64)>,
+        flow: Option<&(FlowKey, u64)>,
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
     ) -> Result<PortId, Dropped> {
-        if let L4::Icmp(Icmp { about: Some(about), .. }) = packet.l4_header {
+        if packet.is_icmp_error() {
+            let about = *flow.ok_or(DropReason::UnrelatedIcmp)?;
             return self.related(packet, about, port, snapshot, now);
         }
+        let of_first;
         let (key, hash) = match flow {
             Some(flow) => flow,
             None => {
                 let key = self.fragments.later(packet, now)?;
-                (key, self.conntrack.hash(&key))
+                of_first = (key, self.conntrack.hash(&key));
+                &of_first
             }
         };
-        match self.conntrack.lookup(&key, hash) {
+        match self.conntrack.lookup(key, *hash) {
             Some((id, leg)) => self.known(packet, id, leg, port, snapshot, now),
-            None => self.new_connection(packet, key, hash, port, snapshot, now),
+            None => self.new_connection(packet, *key, *hash, port, snapshot, now),
         }
     }
 
@@ -100,6 +103,7 @@ impl Pipeline {
         Ok(conn.port_towards(leg))
     }
 
+    #[inline(never)]
     fn new_connection(
         &mut self,
         packet: &Packet,
@@ -156,12 +160,12 @@ impl Pipeline {
     fn related(
         &mut self,
         packet: &Packet,
-        about: FlowKey,
+        (about, hash): (FlowKey, u64),
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
     ) -> Result<PortId, Dropped> {
-        let (id, leg) = self.conntrack.about(&about).ok_or(DropReason::UnrelatedIcmp)?;
+        let (id, leg) = self.conntrack.lookup(&about, hash).ok_or(DropReason::UnrelatedIcmp)?;
         let conn = self.conntrack.get(id);
         if packet.dst != about.src || conn.port_towards(leg) != port.id {
             return Err(DropReason::UnrelatedIcmp.into());
@@ -230,9 +234,12 @@ impl Pipeline {
 
     /// After the first fragment was allowed, the later ones may follow it.
     fn remember_fragment(&mut self, packet: &Packet, now: Instant) -> Result<(), DropReason> {
-        match (packet.fragment, packet.flow_key()) {
-            (Some(_), Some(key)) => self.fragments.first(packet, key, now),
-            _ => Ok(()),
+        if packet.fragment.is_none() {
+            return Ok(());
+        }
+        match packet.flow_key() {
+            Some(key) => self.fragments.first(packet, key, now),
+            None => Ok(()),
         }
     }
 }

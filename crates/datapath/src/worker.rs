@@ -67,9 +67,10 @@ impl<I: PacketIo> Worker<I> {
         for frame in burst.iter() {
             parses.push(pipeline.parse(io, frame));
         }
+        pipeline.conntrack.warm(parses.iter().filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
         let frames = burst.len();
         for (frame, parse) in burst.drain().zip(parses.iter()) {
-            pipeline.process(io, snapshot, frame, *parse, now);
+            pipeline.process(io, snapshot, frame, parse, now);
         }
         sweep.run(pipeline, io, snapshot, now);
         pipeline.expire(now);

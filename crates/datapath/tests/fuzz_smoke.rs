@@ -57,7 +57,10 @@ fn drive(mut choose: impl FnMut(u32) -> u32, steps: u32) {
         assert!(fates >= injected, "{fates} fates for {injected} frames");
         for port in [HOST, A, B, C] {
             for frame in net.sent(port) {
-                assert!(packet::parse(&frame, frame.len()).is_ok(), "what leaves is well formed: {frame:02x?}");
+                assert!(
+                    packet::parse(&frame, frame.len()).is_ok(),
+                    "what leaves is well formed: {frame:02x?}"
+                );
             }
         }
         net.events.drain(usize::MAX, |_| {});

@@ -99,6 +99,28 @@ fn udp_and_echo_replies_follow_their_requests() {
 }
 
 #[test]
+fn two_pods_may_ping_each_other_with_one_identifier() {
+    let mut net = Net::new();
+    for (a, c) in [(A4, C4), ("fd00::1", "fd00::3")] {
+        net.passes(A, C, testing::icmp_echo(a, c, false, 7, 1, b"ping"), opened());
+        net.passes(C, A, testing::icmp_echo(c, a, false, 7, 1, b"ping"), opened());
+        net.passes(C, A, testing::icmp_echo(c, a, true, 7, 1, b"ping"), Delta::default());
+        net.passes(A, C, testing::icmp_echo(a, c, true, 7, 1, b"ping"), Delta::default());
+        net.drops(A, testing::icmp_echo(a, c, true, 8, 1, b"ping"), DropReason::UnrelatedIcmp);
+    }
+}
+
+#[test]
+fn an_error_about_an_echo_finds_it() {
+    let mut net = Net::new();
+    let ping = from(A, testing::icmp_echo(A4, C4, false, 7, 1, b"ping"));
+    net.passes(A, C, ping.clone(), opened());
+    net.passes(C, A, testing::icmp(C4, A4, 11, 0, [0; 4], &ping[14..]), Delta::default());
+    let reply = from(A, testing::icmp_echo(A4, C4, true, 7, 1, b"ping"));
+    net.drops(C, testing::icmp(C4, A4, 11, 0, [0; 4], &reply[14..]), DropReason::UnrelatedIcmp);
+}
+
+#[test]
 fn a_pod_speaks_only_for_itself() {
     let mut net = Net::new();
     net.drops(C, tcp(A4, B4, 4000, 80, SYN, 1, 0, b""), DropReason::InvalidSource);
@@ -158,10 +180,11 @@ fn a_packet_without_hops_left_is_reported_to_its_sender() {
     let frame = from(A, testing::with_ttl(tcp(A4, B4, 4000, 80, SYN, 100, 0, b""), 1));
     let dropped = vec![(DropReason::TtlExceeded, 1)];
     net.step(A, &[frame], Delta { received: 1, generated: 1, dropped, ..Delta::default() });
-    let error = packet(&net.sent(A).remove(0));
+    let bytes = net.sent(A).remove(0);
+    let error = packet(&bytes);
     let L4::Icmp(icmp) = error.l4_header else { panic!("{error:?}") };
     assert_eq!((icmp.kind, icmp.code), (11, 0));
-    assert_eq!(icmp.about.map(|key| key.dst_port), Some(80));
+    assert_eq!(packet::icmp::about(&bytes, &error).map(|key| key.dst_port), Some(80));
     assert_eq!(error.src, addr("169.254.1.1"));
 }
 

@@ -28,8 +28,8 @@ impl Leg {
     }
 }
 
-/// Source, destination, protocol. For ICMP echo both port fields hold the identifier, so that request and reply
-/// have the same canonical form; for protocols without ports they are zero.
+/// Source, destination, protocol. For ICMP echo the port fields hold the identifier in a form in which a reply is its
+/// request reversed ([`icmp::echo_ports`](crate::icmp::echo_ports())); for protocols without ports they are zero.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct FlowKey {
     /// Source address.

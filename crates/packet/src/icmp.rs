@@ -1,7 +1,7 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443) headers, and the flow that an error message complains about.
 
 use crate::flow_key::FlowKey;
-use crate::packet::{Icmp, proto};
+use crate::packet::{Icmp, L4, Packet, proto};
 use crate::parse::ParseError;
 use crate::{ipv4, ipv6};
 
@@ -83,13 +83,49 @@ pub const fn is_echo(l4_proto: u8, kind: u8) -> bool {
     }
 }
 
+/// Whether a message of this protocol and type is an echo request.
+#[must_use]
+pub const fn is_echo_request(l4_proto: u8, kind: u8) -> bool {
+    kind == if l4_proto == proto::ICMPV6 { v6::ECHO_REQUEST } else { v4::ECHO_REQUEST }
+}
+
+/// What stands for ports in the flow key of an echo message: the identifier, written so that a request's pair is never
+/// a reply's. The high byte comes first and the low byte with a bit above it second, and a reply has them the other way
+/// round: a reply reverses to its own request, and two hosts that ping each other with one identifier have two
+/// flows. (No constant beside the identifier does that: the identifier could equal it.) Other messages have zeros.
+#[must_use]
+pub const fn echo_ports(l4_proto: u8, kind: u8, id: u16) -> (u16, u16) {
+    if !is_echo(l4_proto, kind) {
+        return (0, 0);
+    }
+    let (high, low) = (id >> 8, 0x100 | id & 0xff);
+    if is_echo_request(l4_proto, kind) { (high, low) } else { (low, high) }
+}
+
 /// Reads the header at the start of `bytes`, which end with the datagram or with the first buffer.
 #[inline(never)]
 pub(crate) fn parse(bytes: &[u8], l4_proto: u8) -> Result<Icmp, ParseError> {
     let &[kind, code, _, _, id0, id1, _, _] = bytes.first_chunk().ok_or(ParseError::Truncated)?;
     let echo_id = if is_echo(l4_proto, kind) { u16::from_be_bytes([id0, id1]) } else { 0 };
-    let about = if is_error(l4_proto, kind) { quoted_flow(&bytes[HEADER_LEN..], l4_proto)? } else { None };
-    Ok(Icmp { kind, code, echo_id, about })
+    if is_error(l4_proto, kind) {
+        quoted_flow(&bytes[HEADER_LEN..], l4_proto)?;
+    }
+    Ok(Icmp { kind, code, echo_id })
+}
+
+/// The flow of the packet that an error message complains about, in that packet's own direction. `head` is the
+/// frame's first buffer. `None` where `packet` is no error, or quotes a later fragment, which has no ports.
+///
+/// Not part of [`Packet`], which every frame pays for: errors are rare and may be read twice.
+#[must_use]
+#[cold]
+pub fn about(head: &[u8], packet: &Packet) -> Option<FlowKey> {
+    let L4::Icmp(message) = packet.l4_header else { return None };
+    if !is_error(packet.proto, message.kind) {
+        return None;
+    }
+    let end = (packet.end as usize).min(head.len());
+    quoted_flow(head.get(usize::from(packet.payload)..end)?, packet.proto).ok()?
 }
 
 /// The flow of the packet quoted in an error. `None` where the quotation is of a later fragment, which has no
@@ -104,10 +140,7 @@ fn quoted_flow(quote: &[u8], l4_proto: u8) -> Result<Option<FlowKey>, ParseError
     let &[a0, a1, b0, b1, c0, c1, _, _] = l4.first_chunk::<QUOTED_L4>().ok_or(ParseError::InvalidL4)?;
     let (src_port, dst_port) = match quoted.proto {
         proto::TCP | proto::UDP | proto::SCTP => (u16::from_be_bytes([a0, a1]), u16::from_be_bytes([b0, b1])),
-        p @ (proto::ICMP | proto::ICMPV6) if p == l4_proto => {
-            let id = if is_echo(p, a0) { u16::from_be_bytes([c0, c1]) } else { 0 };
-            (id, id)
-        }
+        p @ (proto::ICMP | proto::ICMPV6) if p == l4_proto => echo_ports(p, a0, u16::from_be_bytes([c0, c1])),
         _ => (0, 0),
     };
     Ok(Some(FlowKey { src: quoted.src, dst: quoted.dst, src_port, dst_port, proto: quoted.proto }))

@@ -5,6 +5,7 @@
 
 use crate::addr::{Addr, MacAddr};
 use crate::flow_key::FlowKey;
+use crate::icmp;
 
 /// IP protocol numbers that the appliance names (IANA "Assigned Internet Protocol Numbers").
 pub mod proto {
@@ -19,6 +20,9 @@ pub mod proto {
     /// SCTP (RFC 9260).
     pub const SCTP: u8 = 132;
 }
+
+// Written once and read by every stage: two cache lines, half of the second used.
+const _: () = assert!(size_of::<Packet>() <= 96);
 
 /// One frame, understood. `Copy`, no references.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -184,11 +188,9 @@ pub struct Icmp {
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// Identifier of an echo request or reply; zero otherwise.
+    /// Identifier of an echo request or reply; zero otherwise. What an error is about says
+    /// [`icmp::about`](crate::icmp::about()).
     pub echo_id: u16,
-    /// For an error message: the flow of the packet it complains about, read from the embedded header, in that
-    /// packet's own direction. `None` for other messages.
-    pub about: Option<FlowKey>,
 }
 
 /// SCTP header values.
@@ -212,11 +214,17 @@ impl Packet {
             L4::Tcp(t) => (t.src_port, t.dst_port),
             L4::Udp { src_port, dst_port } => (src_port, dst_port),
             L4::Sctp(s) => (s.src_port, s.dst_port),
-            L4::Icmp(i) => (i.echo_id, i.echo_id),
+            L4::Icmp(i) => icmp::echo_ports(self.proto, i.kind, i.echo_id),
             L4::Fragment => return None,
             L4::Other => (0, 0),
         };
         Some(FlowKey { src: self.src, dst: self.dst, src_port, dst_port, proto: self.proto })
+    }
+
+    /// Whether this is an ICMP message about another packet: see [`icmp::about`](crate::icmp::about()).
+    #[must_use]
+    pub const fn is_icmp_error(&self) -> bool {
+        matches!(self.l4_header, L4::Icmp(message) if icmp::is_error(self.proto, message.kind))
     }
 
     /// Length of the IP datagram in bytes, headers included.

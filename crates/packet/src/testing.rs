@@ -7,7 +7,7 @@
 //! These builders panic on arguments that make no frame: they are for tests only.
 #![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "for tests only, as the module says")]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use pcap_file::TsResolution;
@@ -38,6 +38,12 @@ impl ToAddr for &str {
 impl ToAddr for IpAddr {
     fn to_addr(&self) -> Addr {
         (*self).into()
+    }
+}
+
+impl ToAddr for Ipv4Addr {
+    fn to_addr(&self) -> Addr {
+        Addr::v4(self.octets())
     }
 }
 

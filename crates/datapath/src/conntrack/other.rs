@@ -2,8 +2,8 @@
 
 use super::tcp::{State, Step, Tracking};
 use flowlog::DropReason;
-use packet::packet::proto;
-use packet::{L4, Leg, icmp};
+use packet::icmp::is_echo_request;
+use packet::{L4, Leg};
 
 /// SCTP chunk types (RFC 9260 §3.2).
 const INIT: u8 = 1;
@@ -13,7 +13,7 @@ const SHUTDOWN_COMPLETE: u8 = 14;
 /// Judges the first packet of a connection.
 pub(super) fn open(l4: &L4, l4_proto: u8) -> Result<Tracking, DropReason> {
     match l4 {
-        L4::Icmp(message) if !is_request(l4_proto, message.kind) => Err(DropReason::UnrelatedIcmp),
+        L4::Icmp(message) if !is_echo_request(l4_proto, message.kind) => Err(DropReason::UnrelatedIcmp),
         // RFC 9260 §8.5.1: an INIT carries tag zero, nothing else does.
         L4::Sctp(sctp) if sctp.first_chunk != INIT || sctp.tag != 0 => Err(DropReason::NotAConnection),
         L4::Fragment => Err(DropReason::FragmentUnknown),
@@ -24,8 +24,9 @@ pub(super) fn open(l4: &L4, l4_proto: u8) -> Result<Tracking, DropReason> {
 /// Follows a later packet.
 pub(super) fn step(tracking: &mut Tracking, leg: Leg, l4: &L4, l4_proto: u8) -> Result<Step, DropReason> {
     match l4 {
-        // A request against the connection would open one in a direction that policy was not asked about.
-        L4::Icmp(message) if is_request(l4_proto, message.kind) != (leg == Leg::Original) => {
+        // A request against the connection would open one in a direction that policy was not asked about. The two
+        // have different keys, so this never holds; it costs a comparison to be sure.
+        L4::Icmp(message) if is_echo_request(l4_proto, message.kind) != (leg == Leg::Original) => {
             return Err(DropReason::UnrelatedIcmp);
         }
         L4::Sctp(sctp) if sctp.first_chunk == INIT => match (tracking.state, leg) {
@@ -45,8 +46,4 @@ pub(super) fn step(tracking: &mut Tracking, leg: Leg, l4: &L4, l4_proto: u8) -> 
         tracking.state = State::Replied;
     }
     Ok(Step::Advanced)
-}
-
-fn is_request(l4_proto: u8, kind: u8) -> bool {
-    kind == if l4_proto == proto::ICMPV6 { icmp::v6::ECHO_REQUEST } else { icmp::v4::ECHO_REQUEST }
 }

@@ -21,7 +21,7 @@ fn fragment(id: u32, offset: u16, len: u32, more: bool) -> Packet {
 }
 
 fn table_with_first(id: u32) -> (FragmentTable, FlowKey) {
-    let mut table = FragmentTable::new();
+    let mut table = FragmentTable::new(7);
     let first = fragment(id, 0, 800, true);
     let key = first.flow_key().unwrap();
     assert_eq!(table.first(&first, key, Instant::ZERO), Ok(()));

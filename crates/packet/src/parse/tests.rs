@@ -291,6 +291,27 @@ fn udp_length_must_match() {
     }
 }
 
+fn about_of(frame: &[u8]) -> Option<FlowKey> {
+    icmp::about(frame, &testing::packet_of(frame))
+}
+
+#[test]
+fn an_echo_reply_reverses_to_its_request_and_to_no_other() {
+    let key = |src, dst, reply, id| {
+        testing::packet_of(&testing::icmp_echo(src, dst, reply, id, 1, b"")).flow_key().unwrap()
+    };
+    for (a, b) in [(A4, B4), (A6, B6)] {
+        for id in [0, 1, 0xff, 0x100, 0x101, 0xfffe, u16::MAX] {
+            assert_eq!(key(a, b, false, id), key(b, a, true, id).reversed());
+            assert_ne!(key(a, b, false, id), key(a, b, false, id ^ 1));
+        }
+    }
+    let pairs = |kind| (0..=u16::MAX).map(move |id| icmp::echo_ports(proto::ICMP, kind, id));
+    let all: std::collections::HashSet<_> = pairs(8).chain(pairs(0)).collect();
+    assert_eq!(all.len(), 2 << 16, "no pair stands for two messages");
+    assert!(!all.contains(&(0, 0)), "nor for one that is no echo");
+}
+
 #[test]
 fn icmp_errors_name_the_flow_they_are_about() {
     for (src, dst, kind) in [(A4, B4, 3), (A6, B6, 1)] {
@@ -300,19 +321,19 @@ fn icmp_errors_name_the_flow_they_are_about() {
         for quote in [&about[14..], &about[14..l4 + 8]] {
             let frame = testing::icmp(src, dst, kind, 1, [0; 4], quote);
             let L4::Icmp(icmp) = testing::packet_of(&frame).l4_header else { panic!() };
-            assert_eq!((icmp.kind, icmp.code, icmp.about), (kind, 1, key));
+            assert_eq!((icmp.kind, icmp.code, about_of(&frame)), (kind, 1, key));
         }
         let short = testing::icmp(src, dst, kind, 1, [0; 4], &about[14..l4 + 7]);
         assert_eq!(error(&short), ParseError::InvalidL4, "seven bytes of L4");
         let echo = testing::icmp_echo(dst, src, false, 4242, 1, b"");
         let frame = testing::icmp(src, dst, kind, 1, [0; 4], &echo[14..]);
-        let L4::Icmp(icmp) = testing::packet_of(&frame).l4_header else { panic!() };
-        assert_eq!(icmp.about, testing::packet_of(&echo).flow_key());
-        assert_eq!(icmp.about.map(|k| (k.src_port, k.dst_port)), Some((4242, 4242)));
+        assert_eq!(about_of(&frame), testing::packet_of(&echo).flow_key());
+        let reply = testing::icmp_echo(src, dst, true, 4242, 1, b"");
+        assert_eq!(about_of(&frame), testing::packet_of(&reply).flow_key().map(FlowKey::reversed));
         let later = &testing::fragments(&testing::udp(dst, src, 1, 2, &[0; 100]), 64, 1)[1];
         let frame = testing::icmp(src, dst, kind, 1, [0; 4], &later[14..]);
-        let L4::Icmp(icmp) = testing::packet_of(&frame).l4_header else { panic!() };
-        assert_eq!(icmp.about, None, "a later fragment has no ports");
+        assert_eq!(about_of(&frame), None, "a later fragment has no ports");
+        assert_eq!(about_of(&about), None, "not an error");
         let wrong_family = testing::icmp(src, dst, kind, 1, [0; 4], &[0x55; 80]);
         assert_eq!(error(&wrong_family), ParseError::InvalidL4);
     }

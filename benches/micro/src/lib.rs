@@ -1,0 +1,7 @@
+//! What the benches share. They need no privileges and build without the kernel program: the comparison between pods in
+//! network namespaces is the package above.
+
+#![forbid(unsafe_code)]
+
+pub mod node;
+pub mod ratio;
