@@ -18,7 +18,7 @@ else
     install -m 644 configs/sluice.yaml "$config/sluice.yaml"
 fi
 if [ -d "$destdir/etc/systemd" ] || [ -d /run/systemd/system ]; then
-    sed "s|/usr/bin/sluice|$prefix/bin/sluice|g; s|/usr/local/bin/sluice|$prefix/bin/sluice|g" configs/sluice.service >"$binary.service"
+    sed "s|/usr/bin/sluice|$prefix/bin/sluice|g; s|/usr/local/bin/sluice|$prefix/bin/sluice|g" configs/systemd/sluice.service >"$binary.service"
     install -D -m 644 "$binary.service" "$destdir/etc/systemd/system/sluice.service"
     rm -f "$binary.service"
     echo "install: systemctl enable --now sluice   starts the service"
