@@ -67,6 +67,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let node = config.node_name();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node, config = %args.config.display(), "starting");
 
+    // First, because it fails where another service runs, and everything after it may be that one's.
+    let listener = api::bind(&config.api.socket)?;
     let sources = Sources::read(&args.config);
     let mut state = StateFile::open(&config.state);
     let mut rules = Rules::new(&config, &node);
@@ -80,7 +82,6 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let sizes = sizes(&config, &rules);
     let (opener, io) = afxdp::open(sizes).context("open AF_XDP")?;
     let host_port = if config.host_port.enabled { Some(HostPort::create(&netlink, &config)?) } else { None };
-    let listener = api::bind(&config.api.socket)?;
     give_up_privileges(&config)?;
 
     // Threads from here on.
@@ -99,6 +100,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         polling: config.datapath.polling,
         cpu: config.datapath.cpu,
         clock,
+        // A packet of a connection that is about to be restored must not be taken for the first of a new one.
+        hold: state.as_ref().is_some_and(StateFile::has_connections),
     };
     let ended = bell.clone();
     let worker = worker::start(setup, move || {
@@ -147,6 +150,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(state) = &mut control.state {
         state.restore_connections(&shared);
     }
+    worker.go();
     let _api = api::serve(listener, Arc::clone(&shared))?;
     let line = control.status_line();
     control.service.ready(&line);
@@ -171,9 +175,9 @@ fn drain(
         state.save(&control.shared, &control.rules);
     }
     let outcome = worker.stop();
-    let control::Control { netlink, ports, host_port, .. } = control;
+    let control::Control { netlink, ports, host_port, config, .. } = control;
     drop(ports);
-    let detached = detach(redirect);
+    let detached = detach(redirect).and_then(|()| unpin(&config));
     let removed = host_port.map_or(Ok(()), |host_port| host_port.remove(&netlink));
     outcome.and(detached).and(removed)
 }
@@ -192,6 +196,14 @@ fn detach(mut redirect: Arc<Mutex<Redirect>>) -> Result<()> {
     }
     let mut redirect = ports::lock(&redirect);
     redirect.attached().into_iter().try_for_each(|ifindex| redirect.detach(ifindex)).context("detach")
+}
+
+/// Removes what is left of the pins: folders, and links of interfaces that went away while nobody looked.
+fn unpin(config: &Config) -> Result<()> {
+    if config.xdp.pin_dir.as_os_str().is_empty() {
+        return Ok(());
+    }
+    xdp_redirect::cleanup(&config.xdp.pin_dir).context("remove pins")
 }
 
 fn load_program(config: &Config) -> Result<Redirect> {

@@ -36,3 +36,34 @@ pub enum Request {
     /// Flows; answered by the flow log.
     Observe(flowlog::api::ObserveRequest),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_format_is_stable() {
+        let cases = [
+            (Request::Status, r#""status""#),
+            (Request::Conntrack { limit: 5 }, r#"{"conntrack":{"limit":5}}"#),
+            (Request::PolicyMap { endpoint: "a/b".into() }, r#"{"policy_map":{"endpoint":"a/b"}}"#),
+        ];
+        for (request, text) in cases {
+            assert_eq!(serde_json::to_string(&request).expect("JSON"), text);
+            assert!(serde_json::from_str::<Request>(text).is_ok(), "{text}");
+        }
+        for wrong in [r#""reboot""#, r#"{"conntrack":{"limit":-1}}"#, r#"{"policy_map":{}}"#, "{}", "[]"] {
+            assert!(serde_json::from_str::<Request>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_flow_log_client_speaks_the_same_language() {
+        let asked = flowlog::api::Request::Observe(flowlog::api::ObserveRequest {
+            follow: true,
+            ..Default::default()
+        });
+        let text = serde_json::to_string(&asked).expect("JSON");
+        assert!(matches!(serde_json::from_str(&text), Ok(Request::Observe(request)) if request.follow));
+    }
+}

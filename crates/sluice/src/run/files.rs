@@ -110,3 +110,40 @@ pub fn watch(dir: &Path, changed: impl Fn() + Send + 'static) -> Result<notify::
     watcher.watch(dir, RecursiveMode::Recursive).with_context(|| format!("watch {}", dir.display()))?;
     Ok(watcher)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn only_visible_yaml_and_json_files_count_and_only_their_contents() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let policies = dir.path().join(POLICIES);
+        fs::create_dir(&policies).expect("a folder");
+        for name in ["b.yaml", "a.json", ".hidden.yaml", "notes.txt", "c.yml"] {
+            fs::write(policies.join(name), name).expect("write");
+        }
+        let sources = Sources::read(dir.path());
+        let names: Vec<&str> = sources.policies.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, ["policies/a.json", "policies/b.yaml", "policies/c.yml"]);
+        let before = sources.fingerprint();
+        fs::write(policies.join("notes.txt"), "more").expect("write");
+        fs::write(policies.join("b.yaml"), "b.yaml").expect("write");
+        assert_eq!(Sources::read(dir.path()).fingerprint(), before, "a touched file is not a changed one");
+        fs::write(policies.join("b.yaml"), "other").expect("write");
+        assert_ne!(Sources::read(dir.path()).fingerprint(), before);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_listed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let policies = dir.path().join(POLICIES);
+        fs::create_dir(&policies).expect("a folder");
+        fs::write(policies.join("binary.yaml"), [0xff, 0xfe, 0x00]).expect("write");
+        let sources = Sources::read(dir.path());
+        assert!(sources.policies.is_empty());
+        assert_eq!(sources.unreadable.len(), 1);
+        assert_eq!(sources.unreadable[0].0, "policies/binary.yaml");
+    }
+}

@@ -187,3 +187,87 @@ pub fn merge<'a>(parts: impl Iterator<Item = &'a Inventory>) -> Inventory {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::files::SourceFile;
+    use policy::{Direction, Verdict};
+
+    const INVENTORY: &str =
+        "pods: [{name: web, namespace: shop, labels: {app: web}, node: n1, ips: [10.0.0.1]}]\n";
+    const OPEN: &str = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: web, namespace: shop}\n\
+                        spec: {endpointSelector: {matchLabels: {app: web}}, ingress: [{fromEntities: [all]}]}\n";
+
+    fn sources(inventory: &str, policy: &str) -> Sources {
+        let file = |name: &str, text: &str| vec![SourceFile { name: name.into(), text: text.into() }];
+        Sources {
+            inventory: file("inventory/a.yaml", inventory),
+            policies: file("policies/a.yaml", policy),
+            unreadable: Vec::new(),
+        }
+    }
+
+    fn rules() -> Rules {
+        Rules::new(&Config::default(), "n1")
+    }
+
+    /// Whether anybody may connect to the pod.
+    fn is_open(rules: &Rules) -> bool {
+        let endpoint = rules.engine().endpoint("shop", "web").expect("the pod is an endpoint");
+        matches!(
+            endpoint.map.lookup(Direction::Ingress, policy::Identity::WORLD_IPV4, 6, 80),
+            Verdict::Allow(_)
+        )
+    }
+
+    #[test]
+    fn an_invalid_document_at_start_closes_what_it_selects() {
+        let mut rules = rules();
+        rules.load(&sources(INVENTORY, &OPEN.replace("fromEntities", "fromEntitys")));
+        assert!(!is_open(&rules));
+        assert!(
+            rules.errors().iter().any(|error| error.starts_with("policies/a.yaml:4:")),
+            "{:?}",
+            rules.errors()
+        );
+    }
+
+    #[test]
+    fn an_invalid_document_later_leaves_the_last_good_one_in_force() {
+        let mut rules = rules();
+        rules.load(&sources(INVENTORY, OPEN));
+        assert!(is_open(&rules) && rules.errors().is_empty());
+        rules.load(&sources(INVENTORY, "{"));
+        assert!(is_open(&rules) && !rules.errors().is_empty());
+        rules.load(&sources(INVENTORY, &OPEN.replace("fromEntities: [all]", "fromEntities: [host]")));
+        assert!(!is_open(&rules) && rules.errors().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_counts_as_invalid() {
+        let unreadable = |mut sources: Sources| {
+            sources.policies.clear();
+            sources.unreadable.push(("policies/a.yaml".into(), "no".into()));
+            sources
+        };
+        let mut fresh = rules();
+        fresh.load(&unreadable(sources(INVENTORY, "")));
+        assert!(!is_open(&fresh), "at start it may select anything");
+        let mut running = rules();
+        running.load(&sources(INVENTORY, OPEN));
+        running.load(&unreadable(sources(INVENTORY, "")));
+        assert!(is_open(&running), "later the last good version stays");
+    }
+
+    #[test]
+    fn a_wrong_inventory_leaves_the_last_good_one_in_place() {
+        let mut rules = rules();
+        rules.load(&sources(INVENTORY, OPEN));
+        rules.load(&sources("pods: [{nam: web}]\n", OPEN));
+        assert_eq!(rules.inventory().pods.len(), 1);
+        assert!(rules.errors()[0].starts_with("inventory/a.yaml:1:"), "{:?}", rules.errors());
+        rules.load(&sources("pods: []\n", OPEN));
+        assert!(rules.inventory().pods.is_empty() && rules.errors().is_empty());
+    }
+}

@@ -87,6 +87,12 @@ impl StateFile {
         }
     }
 
+    /// Whether there are connections to restore.
+    #[must_use]
+    pub fn has_connections(&self) -> bool {
+        self.loaded.as_ref().is_some_and(|saved| !saved.connections.is_empty())
+    }
+
     /// Gives the worker its connections back, as far as both ends are still there.
     pub fn restore_connections(&mut self, shared: &Shared) {
         let Some(saved) = self.loaded.take() else { return };

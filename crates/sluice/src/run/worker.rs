@@ -34,6 +34,9 @@ const COMMANDS_PER_POLL: usize = 4;
 /// conversation under way never pays for a wake-up.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// Pause between two looks for commands while frames are held back.
+const HOLD_PAUSE: Duration = Duration::from_micros(200);
+
 /// Longest sleep: timers of the connection table are due within seconds.
 const NAP: Duration = Duration::from_millis(100);
 
@@ -56,6 +59,8 @@ pub struct Setup {
     pub cpu: Option<usize>,
     /// Its clock.
     pub clock: Clock,
+    /// Whether to leave frames in the rings until [`Thread::go`].
+    pub hold: bool,
 }
 
 /// Reaches the worker from any thread.
@@ -70,6 +75,7 @@ pub struct Link {
 pub struct Thread {
     thread: JoinHandle<Result<()>>,
     stop: Arc<AtomicBool>,
+    hold: Arc<AtomicBool>,
     link: Link,
 }
 
@@ -82,16 +88,17 @@ pub fn start(setup: Setup, ended: impl FnOnce() + Send + 'static) -> Result<Thre
     let load = Arc::new(SharedLoad::default());
     let stop = Arc::new(AtomicBool::new(false));
     let link = Link { commands, waker: setup.io.waker(), load: Arc::clone(&load) };
-    let stopping = Arc::clone(&stop);
+    let hold = Arc::new(AtomicBool::new(setup.hold));
+    let (stopping, holding) = (Arc::clone(&stop), Arc::clone(&hold));
     let thread = std::thread::Builder::new()
         .name("worker-0".into())
         .spawn(move || {
             let _told = OnDrop(Some(ended));
             pin(setup.cpu);
-            work(setup, &queue, &load, &stopping)
+            work(setup, &queue, &load, &stopping, &holding)
         })
         .context("start the worker")?;
-    Ok(Thread { thread, stop, link })
+    Ok(Thread { thread, stop, hold, link })
 }
 
 impl Thread {
@@ -99,6 +106,12 @@ impl Thread {
     #[must_use]
     pub fn link(&self) -> Link {
         self.link.clone()
+    }
+
+    /// Has a worker that was held take up frames.
+    pub fn go(&self) {
+        self.hold.store(false, Ordering::Release);
+        self.link.waker.wake();
     }
 
     /// Ends the worker and waits for it; its sockets close with it.
@@ -144,7 +157,13 @@ impl Link {
     }
 }
 
-fn work(setup: Setup, queue: &Receiver<Command>, load: &SharedLoad, stop: &AtomicBool) -> Result<()> {
+fn work(
+    setup: Setup,
+    queue: &Receiver<Command>,
+    load: &SharedLoad,
+    stop: &AtomicBool,
+    hold: &AtomicBool,
+) -> Result<()> {
     let Setup { io, config, snapshot, events, polling, clock, .. } = setup;
     let mut worker = Worker::new(io, config, snapshot, events, seed());
     let mut busy_at = clock.now();
@@ -154,6 +173,10 @@ fn work(setup: Setup, queue: &Receiver<Command>, load: &SharedLoad, stop: &Atomi
         for _ in 0..COMMANDS_PER_POLL {
             let Ok(command) = queue.try_recv() else { break };
             command(&mut worker, now);
+        }
+        if hold.load(Ordering::Relaxed) {
+            std::thread::sleep(HOLD_PAUSE);
+            continue;
         }
         if worker.poll_once(now).context("the packet path")? > 0 {
             SharedLoad::bump(&load.busy_polls);
