@@ -144,6 +144,9 @@ impl Pipeline {
         dropped: &Dropped,
         now: Instant,
     ) {
+        if !self.told_drops.take(frame.port(), now) {
+            return self.events.shed_one();
+        }
         let about = match parsed {
             Some(Parsed::Ip(packet)) => About::of_packet(packet, frame.port(), snapshot, now),
             _ => About::of_frame(frame.port(), frame.len(), snapshot, now),
@@ -186,7 +189,7 @@ impl Pipeline {
             DropReason::Denied(_) if reject => Answer::Icmp(answer::prohibited(packet.dst)),
             _ => return,
         };
-        if !emit::may_answer_with_error(packet) || !self.budget.take(now) {
+        if !emit::may_answer_with_error(packet) || !self.answers.take(port.id, now) {
             return;
         }
         let mut buf = [0; answer::MAX_LEN];

@@ -27,8 +27,12 @@ pub struct DatapathConfig {
     pub rejudge_per_poll: usize,
     /// Timers expired per poll.
     pub expire_per_poll: usize,
-    /// ICMP errors and resets that may be made per second, as Linux limits its own (`icmp_msgs_per_sec`).
+    /// ICMP errors and resets that may be made per second for each port, as Linux limits its own
+    /// (`icmp_msgs_per_sec`).
     pub answers_per_second: u32,
+    /// Drops that are told one by one per second for each port, so that a pod that floods cannot wash the others' out
+    /// of the event ring. What is not told is counted as shed; the counters stay exact.
+    pub drop_events_per_second: u32,
 }
 
 impl Default for DatapathConfig {
@@ -40,6 +44,7 @@ impl Default for DatapathConfig {
             rejudge_per_poll: 256,
             expire_per_poll: 64,
             answers_per_second: 1000,
+            drop_events_per_second: 5000,
         }
     }
 }

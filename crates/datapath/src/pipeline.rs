@@ -7,7 +7,7 @@
 //! A stage answers; the next one acts on the answer; [`act`](crate::act) alone consumes the frame.
 
 use crate::act::Action;
-use crate::budget::AnswerBudget;
+use crate::budget::PortBudgets;
 use crate::classify::{Class, classify};
 use crate::config::DatapathConfig;
 use crate::conntrack::Conntrack;
@@ -37,7 +37,8 @@ pub struct Pipeline {
     pub(crate) fragments: FragmentTable,
     pub(crate) events: EventWriter,
     pub(crate) stats: Stats,
-    pub(crate) budget: AnswerBudget,
+    pub(crate) answers: PortBudgets,
+    pub(crate) told_drops: PortBudgets,
     pub(crate) adopt_until: Option<Instant>,
 }
 
@@ -51,7 +52,8 @@ impl Pipeline {
             fragments: FragmentTable::new(seed),
             events,
             stats: Stats::default(),
-            budget: AnswerBudget::new(config.answers_per_second),
+            answers: PortBudgets::new(config.answers_per_second),
+            told_drops: PortBudgets::new(config.drop_events_per_second),
             adopt_until: None,
             config,
         }

@@ -334,3 +334,15 @@ fn a_full_port_is_a_counted_drop_and_leaks_nothing() {
     net.step(A, &burst, Delta { received: 4, forwarded: 2, opened: 4, dropped, ..Delta::default() });
     assert_eq!(net.sent(C).len(), 2);
 }
+
+#[test]
+fn a_pod_that_floods_does_not_wash_out_what_others_have_to_say() {
+    let config = DatapathConfig { drop_events_per_second: 20, ..DatapathConfig::default() };
+    let mut net = Net::with(config);
+    let flood: Vec<_> = (0..40).map(|i| from(C, tcp(C4, B4, 1000 + i, 80, SYN, 1, 0, b""))).collect();
+    let dropped = vec![(DropReason::Denied(DenyReason::NoRule), 40)];
+    let told = net.step(C, &flood, Delta { received: 40, dropped, ..Delta::default() }).len();
+    assert!(told < 5, "{told} of 40 drops were told one by one");
+    assert_eq!(net.events.shed(), 40 - told as u64, "the others are counted");
+    net.drops(A, tcp(A4, B4, 4000, 81, SYN, 1, 0, b""), DropReason::Denied(DenyReason::NoRule));
+}

@@ -8,7 +8,7 @@ pub struct ConntrackConfig {
     /// Most connections of one worker. Default 524,288 (`bpf-ct-global-tcp-max`).
     pub max_entries: u32,
     /// Most connections that one port may have opened. When reached, a new one takes the place of that port's own
-    /// oldest finished or half-open one, or is refused. Default three quarters of `max_entries`.
+    /// oldest finished or half-open one, or is refused. Default a quarter of `max_entries`.
     pub max_entries_per_port: u32,
     /// Most half-open (not yet answered) connections that one port may have opened; the port's own oldest gives
     /// way. Default an eighth of `max_entries`.
@@ -63,10 +63,9 @@ impl ConntrackConfig {
     /// The defaults for a table of `max_entries`.
     #[must_use]
     pub const fn with_max_entries(max_entries: u32) -> Self {
-        let three_quarters = max_entries - max_entries / 4;
         Self {
             max_entries,
-            max_entries_per_port: three_quarters,
+            max_entries_per_port: max_entries.div_ceil(4),
             max_half_open_per_port: max_entries.div_ceil(8),
             tcp_pickup: false,
             timeouts: Timeouts::DEFAULT,

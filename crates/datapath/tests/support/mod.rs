@@ -8,6 +8,8 @@
 //! | 3 | `ns/c`, identity 1003 | 10.0.0.3, fd00::3 | none |
 #![allow(dead_code, unreachable_pub)]
 
+pub mod hostile;
+
 use arc_swap::ArcSwap;
 use datapath::config::DatapathConfig;
 use datapath::ports::{Port, PortKind, PortTable};
