@@ -39,10 +39,15 @@ impl EventWriter {
     #[inline]
     pub fn record(&mut self, event: FlowEvent) {
         if self.producer.push(event).is_err() {
-            self.shed += 1;
-            // Only this end writes, so a plain store publishes the count.
-            self.published.store(self.shed, Ordering::Relaxed);
+            self.shed_one();
         }
+    }
+
+    /// Counts an event as shed that is not worth its place.
+    pub fn shed_one(&mut self) {
+        self.shed += 1;
+        // Only this end writes, so a plain store publishes the count.
+        self.published.store(self.shed, Ordering::Relaxed);
     }
 
     /// Events shed since the ring was made.

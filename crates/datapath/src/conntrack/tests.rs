@@ -55,7 +55,9 @@ struct Bed {
 
 impl Bed {
     fn new(max_entries: u32) -> Self {
-        let config = ConntrackConfig::with_max_entries(max_entries);
+        let mut config = ConntrackConfig::with_max_entries(max_entries);
+        // These tables are tiny: a quarter of them would be no room to play in.
+        config.max_entries_per_port = (max_entries - max_entries / 4).max(1);
         assert_eq!(config.validate(), Ok(()));
         Self { ct: Conntrack::new(config, 42), closed: Vec::new(), now: Instant::from_secs(100) }
     }
