@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary includes it and uses a part of it")]
 
 use std::fs::File;
+use std::io::Write;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,8 @@ pub fn turn(test: &str) -> Option<File> {
             "{test} must run here, but this is missing: {}",
             text.join("; ")
         );
-        eprintln!("SKIPPED {test}: missing {}", text.join("; "));
+        // Not eprintln: the test harness would swallow it.
+        let _closed = writeln!(std::io::stderr(), "SKIPPED {test}: missing {}", text.join("; "));
         return None;
     }
     let turn = File::create("/run/sluice-e2e.lock").expect("the lock file");
