@@ -19,7 +19,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Clients served at once; others are told to come back.
 const MAX_CLIENTS: usize = 32;
@@ -30,6 +30,9 @@ const MAX_REQUEST: u64 = 64 << 10;
 /// How long a client may take to ask, and to take each part of its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an earlier process may take to be gone.
+const DYING: Duration = Duration::from_secs(2);
+
 /// Opens the socket, taking the place of one that nobody listens on.
 ///
 /// # Errors
@@ -37,6 +40,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub fn bind(path: &Path) -> Result<UnixListener> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    }
+    // A process that was killed listens until the kernel has taken its AF_XDP sockets down.
+    let until = Instant::now() + DYING;
+    while UnixStream::connect(path).is_ok() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
     }
     if UnixStream::connect(path).is_ok() {
         bail!("another node service listens on {}", path.display());

@@ -388,7 +388,7 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { dir: "/var/lib/sluice".into(), interval: Span::secs(5) }
+        Self { dir: "/var/lib/sluice".into(), interval: Span::secs(1) }
     }
 }
 

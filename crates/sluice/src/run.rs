@@ -34,7 +34,7 @@ use datapath::{DatapathConfig, SharedSnapshot};
 use files::Sources;
 use rules::Rules;
 use shared::Shared;
-use state::StateFile;
+use state::{Saver, StateFile};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -141,16 +141,17 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         host_port,
         rules,
         shared: Arc::clone(&shared),
-        state,
         service: service::Service::default(),
         clock,
         fingerprint,
     };
     control.reconcile(true);
-    if let Some(state) = &mut control.state {
+    if let Some(state) = &mut state {
         state.restore_connections(&shared);
     }
     worker.go();
+    let interval = control.config.state.interval.get();
+    let saver = state.map(|state| Saver::start(state, Arc::clone(&shared), interval)).transpose()?;
     let _api = api::serve(listener, Arc::clone(&shared))?;
     let line = control.status_line();
     control.service.ready(&line);
@@ -159,6 +160,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let outcome = control.run(&waiter);
     control.service.stopping();
     tracing::info!("stopping");
+    if let Some(saver) = saver {
+        saver.finish(&shared);
+    }
     let end = drain(control, worker, redirect);
     outcome.and(end)?;
     tracing::info!("stopped");
@@ -166,14 +170,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// Clean exit: save, close, detach, remove.
-fn drain(
-    mut control: control::Control,
-    worker: worker::Thread,
-    redirect: Arc<Mutex<Redirect>>,
-) -> Result<()> {
-    if let Some(state) = &mut control.state {
-        state.save(&control.shared, &control.rules);
-    }
+fn drain(control: control::Control, worker: worker::Thread, redirect: Arc<Mutex<Redirect>>) -> Result<()> {
     let outcome = worker.stop();
     let control::Control { netlink, ports, host_port, config, .. } = control;
     drop(ports);

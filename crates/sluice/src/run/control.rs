@@ -15,7 +15,6 @@ use super::heartbeat;
 use super::ports::{Pod, Ports, Wanted};
 use super::rules::Rules;
 use super::shared::{PortView, Shared, View};
-use super::state::StateFile;
 use crate::config::Config;
 use crate::host_port::{HostPort, PodRoute};
 use crate::netlink::{Link, Netlink};
@@ -63,8 +62,6 @@ pub struct Control {
     pub rules: Rules,
     /// What other threads see.
     pub shared: Arc<Shared>,
-    /// Where state is saved, if it is.
-    pub state: Option<StateFile>,
     /// The service manager.
     pub service: Service,
     /// The clock.
@@ -80,7 +77,6 @@ impl Control {
     /// When the worker ends by itself.
     pub fn run(&mut self, waiter: &Waiter) -> Result<()> {
         let mut reconciled = Instant::now();
-        let mut saved = Instant::now();
         loop {
             waiter.wait(TICK);
             if waiter.take(Reason::Stop) {
@@ -102,12 +98,6 @@ impl Control {
             if links || reconciled.elapsed() >= RECONCILE {
                 self.reconcile(false);
                 reconciled = Instant::now();
-            }
-            if let Some(state) = &mut self.state
-                && saved.elapsed() >= self.config.state.interval.get()
-            {
-                state.save(&self.shared, &self.rules);
-                saved = Instant::now();
             }
             if heartbeat::is_alive(&self.shared.worker, &self.clock, HUNG) {
                 self.service.alive();
@@ -135,6 +125,9 @@ impl Control {
 
     /// Compares what shall be with what is, and changes the latter.
     pub fn reconcile(&mut self, policy_changed: bool) {
+        if policy_changed {
+            self.shared.set_identities(self.rules.engine().export_identities());
+        }
         let links = match self.netlink.links() {
             Ok(links) => links,
             Err(error) => {

@@ -6,6 +6,7 @@ use super::worker::Link as WorkerLink;
 use crate::api::flows::Flows;
 use crate::netlink::Link;
 use datapath::SharedSnapshot;
+use policy::IdentityState;
 use policy::rule::Policy;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use xdp_redirect::{AttachMode, Counters, Redirect};
@@ -87,6 +88,7 @@ pub struct Shared {
     pub flows: Flows,
     redirect: Weak<Mutex<Redirect>>,
     view: RwLock<View>,
+    identities: RwLock<Arc<IdentityState>>,
 }
 
 impl Shared {
@@ -101,8 +103,8 @@ impl Shared {
         flows: Flows,
         redirect: Weak<Mutex<Redirect>>,
     ) -> Self {
-        let view = RwLock::default();
-        Self { node, cluster, clock, snapshot, worker, max_connections, flows, redirect, view }
+        let (view, identities) = (RwLock::default(), RwLock::default());
+        Self { node, cluster, clock, snapshot, worker, max_connections, flows, redirect, view, identities }
     }
 
     /// What the control thread last said.
@@ -114,6 +116,17 @@ impl Shared {
     /// Says it.
     pub fn show(&self, view: View) {
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
+    }
+
+    /// Identity numbers to be saved.
+    #[must_use]
+    pub fn identities(&self) -> Arc<IdentityState> {
+        Arc::clone(&self.identities.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes them.
+    pub fn set_identities(&self, identities: IdentityState) {
+        *self.identities.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(identities);
     }
 
     /// Policies in force.

@@ -11,11 +11,13 @@ use super::shared::Shared;
 use crate::config::State;
 use anyhow::{Context as _, Result, ensure};
 use connection::SavedConnection;
+use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
 use policy::IdentityState;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Version of the format; another one is not read.
 const VERSION: u32 = 1;
@@ -28,6 +30,9 @@ const CHUNK: usize = 256;
 
 /// Connections saved at most.
 const MAX_CONNECTIONS: usize = 1_000_000;
+
+/// Rest after saving, in multiples of the time it took.
+const IDLE_SHARE: u32 = 20;
 
 /// Largest file that is read back.
 const MAX_BYTES: u64 = 1 << 30;
@@ -45,8 +50,6 @@ pub struct StateFile {
     path: PathBuf,
     loaded: Option<Saved>,
     failed: bool,
-    /// When saving takes longer than it should, it is done less often.
-    not_before: Instant,
 }
 
 impl StateFile {
@@ -64,7 +67,7 @@ impl StateFile {
                 None
             }
         };
-        Some(Self { path, loaded, failed: false, not_before: Instant::now() })
+        Some(Self { path, loaded, failed: false })
     }
 
     /// Removes the file.
@@ -117,13 +120,8 @@ impl StateFile {
     }
 
     /// Writes the file. Failure is reported once and tried again next time.
-    pub fn save(&mut self, shared: &Shared, rules: &Rules) {
-        if Instant::now() < self.not_before {
-            return;
-        }
-        let begun = Instant::now();
-        let outcome = self.write(shared, rules);
-        self.not_before = begun + begun.elapsed() * 20;
+    pub fn save(&mut self, shared: &Shared) {
+        let outcome = self.write(shared);
         match outcome {
             Err(error) if !self.failed => {
                 tracing::warn!(file = %self.path.display(), "state is not saved: {error:#}");
@@ -134,10 +132,10 @@ impl StateFile {
         }
     }
 
-    fn write(&self, shared: &Shared, rules: &Rules) -> Result<()> {
+    fn write(&self, shared: &Shared) -> Result<()> {
         let saved = Saved {
             version: VERSION,
-            identities: rules.engine().export_identities(),
+            identities: IdentityState::clone(&shared.identities()),
             connections: connections(shared)?,
         };
         let folder = self.path.parent().context("the state file has no folder")?;
@@ -154,6 +152,42 @@ impl StateFile {
         serde_json::to_writer(&mut writer, &saved).context("write")?;
         std::io::Write::flush(&mut writer).context("write")?;
         std::fs::rename(&new, &self.path).context("replace")
+    }
+}
+
+/// The thread that saves now and then.
+pub struct Saver {
+    thread: std::thread::JoinHandle<StateFile>,
+    stop: Sender<()>,
+}
+
+impl Saver {
+    /// Saves every `interval`, and less often when saving takes long.
+    ///
+    /// # Errors
+    /// When the thread cannot be made.
+    pub fn start(mut file: StateFile, shared: Arc<Shared>, interval: Duration) -> Result<Self> {
+        let (stop, stopped) = bounded(1);
+        let work = move || {
+            let mut pause = interval;
+            while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let begun = Instant::now();
+                file.save(&shared);
+                pause = interval.max(begun.elapsed() * IDLE_SHARE);
+            }
+            file
+        };
+        let thread =
+            std::thread::Builder::new().name("state".into()).spawn(work).context("start saving state")?;
+        Ok(Self { thread, stop })
+    }
+
+    /// Saves a last time.
+    pub fn finish(self, shared: &Shared) {
+        drop(self.stop);
+        if let Ok(mut file) = self.thread.join() {
+            file.save(shared);
+        }
     }
 }
 
