@@ -88,8 +88,9 @@ impl Control {
             let forced = waiter.take(Reason::Reload);
             if waiter.take(Reason::Files) || forced {
                 settle(waiter, Reason::Files, DEBOUNCE);
-                self.reload(forced);
-                reconciled = Instant::now();
+                if self.reload(forced) {
+                    reconciled = Instant::now();
+                }
             }
             let links = waiter.take(Reason::Links);
             if links {
@@ -105,12 +106,12 @@ impl Control {
         }
     }
 
-    /// Reads the files again and, if anything in them is new, puts it in force.
-    fn reload(&mut self, forced: bool) {
+    /// Reads the files again and, if anything in them is new, puts it in force. Answers whether it did.
+    fn reload(&mut self, forced: bool) -> bool {
         let sources = Sources::read(&self.dir);
         let fingerprint = sources.fingerprint();
         if fingerprint == self.fingerprint && !forced {
-            return;
+            return false;
         }
         self.service.reloading();
         let begun = Instant::now();
@@ -121,6 +122,7 @@ impl Control {
         let errors = self.rules.errors().len();
         tracing::info!(epoch, errors, millis = begun.elapsed().as_millis(), "configuration reloaded");
         self.service.ready(&self.status_line());
+        true
     }
 
     /// Compares what shall be with what is, and changes the latter.

@@ -101,14 +101,21 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// When the folder cannot be watched.
 pub fn watch(dir: &Path, changed: impl Fn() + Send + 'static) -> Result<notify::RecommendedWatcher> {
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Opening and reading are events too, and we do both.
-        if !event.is_ok_and(|event| event.kind.is_access()) {
+        // Opening and reading are events too, and we do both. An error means that events were lost.
+        if event
+            .map_or(true, |event| !event.kind.is_access() && event.paths.iter().any(|path| is_source(path)))
+        {
             changed();
         }
     })
     .context("watch the configuration folder")?;
     watcher.watch(dir, RecursiveMode::Recursive).with_context(|| format!("watch {}", dir.display()))?;
     Ok(watcher)
+}
+
+/// Whether a path is in one of the two folders, or is one of them.
+fn is_source(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str() == INVENTORY || part.as_os_str() == POLICIES)
 }
 
 #[cfg(test)]
