@@ -31,18 +31,27 @@ pub struct AgentOptions {
     pub on_failure: &'static str,
     /// Whether pins, and so the attached program, outlive the process.
     pub pinned: bool,
+    /// The CPU to spin on, for measurements; otherwise the agent sleeps when idle.
+    pub spin_on: Option<usize>,
 }
 
 impl AgentOptions {
     /// The given binary with fail-closed pins.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), on_failure: "drop", pinned: true }
+        Self { binary: binary.into(), on_failure: "drop", pinned: true, spin_on: None }
     }
 
     /// The same with another `onFailure`.
     #[must_use]
     pub fn on_failure(mut self, what: &'static str) -> Self {
         self.on_failure = what;
+        self
+    }
+
+    /// The same, spinning on one CPU.
+    #[must_use]
+    pub fn spin_on(mut self, cpu: usize) -> Self {
+        self.spin_on = Some(cpu);
         self
     }
 }
@@ -189,7 +198,7 @@ impl Agent {
 struct Settings<'a> {
     node: BTree<'a>,
     host_port: HostPort,
-    datapath: BTree<'a>,
+    datapath: std::collections::BTreeMap<&'static str, serde_yaml::Value>,
     xdp: BTree<'a>,
     api: BTree<'a>,
     state: BTree<'a>,
@@ -208,6 +217,11 @@ struct HostPort {
 fn settings(bed: &TestBed, options: &AgentOptions, socket: &Path) -> Result<String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let pin_dir = if options.pinned { text(&bed.pin_dir()) } else { String::new() };
+    let mut datapath = std::collections::BTreeMap::from([("onFailure", options.on_failure.into())]);
+    if let Some(cpu) = options.spin_on {
+        datapath.insert("polling", "busy".into());
+        datapath.insert("cpu", cpu.into());
+    }
     let (socket, state) = (text(socket), text(&bed.file("state")));
     let settings = Settings {
         node: BTree::from([("name", NODE_NAME)]),
@@ -215,7 +229,7 @@ fn settings(bed: &TestBed, options: &AgentOptions, socket: &Path) -> Result<Stri
             addresses: [format!("{HOST_V4}/32"), format!("{HOST_V6}/128")],
             pod_cidrs: [node::POD_CIDR_V4, node::POD_CIDR_V6],
         },
-        datapath: BTree::from([("onFailure", options.on_failure)]),
+        datapath,
         xdp: BTree::from([("pinDir", pin_dir.as_str())]),
         api: BTree::from([("socket", socket.as_str())]),
         state: BTree::from([("dir", state.as_str())]),
