@@ -110,8 +110,16 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let flows = api::flows::start(reader, Arc::clone(&snapshot), config.flow_log.capacity, &node, clock)?;
     let names = (node.clone(), config.node.cluster.clone());
     let weak = Arc::downgrade(&redirect);
-    let shared =
-        Arc::new(Shared::new(names, clock, snapshot, worker.link(), max_connections, flows, weak.clone()));
+    let shared = Arc::new(Shared::new(
+        names,
+        args.config.clone(),
+        clock,
+        snapshot,
+        worker.link(),
+        max_connections,
+        flows,
+        weak.clone(),
+    ));
     let beat = config.xdp.heartbeat.get();
     if !beat.is_zero() {
         heartbeat::start(weak, worker.link(), clock, beat)?;

@@ -13,6 +13,7 @@ use policy::{Direction, Endpoint, EndpointId, Identity, PolicySnapshot, RuleId, 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -59,13 +60,13 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
         }
         Request::Identities => identities(policy),
         Request::Ips => ips(policy),
-        Request::Policies => shared.policies().iter().map(|policy| policy_value(policy, false)).collect(),
+        Request::Policies => shared.policies().iter().map(|policy| policy_value(policy, None)).collect(),
         Request::Policy { name } => {
             let found: Vec<Value> = shared
                 .policies()
                 .iter()
                 .filter(|policy| full_name(&policy.namespace, &policy.name) == *name)
-                .map(|policy| policy_value(policy, true))
+                .map(|policy| policy_value(policy, Some(&shared.dir)))
                 .collect();
             found
                 .is_empty()
@@ -234,7 +235,8 @@ fn ips(policy: &PolicySnapshot) -> Value {
     policy.directory().addresses().into_iter().map(value).collect()
 }
 
-fn policy_value(policy: &policy::rule::Policy, with_rules: bool) -> Value {
+/// A policy; with the text of its file when the folder is given.
+fn policy_value(policy: &policy::rule::Policy, folder: Option<&Path>) -> Value {
     let mut value = json!({
         "kind": policy.kind.as_str(),
         "namespace": &*policy.namespace,
@@ -245,10 +247,9 @@ fn policy_value(policy: &policy::rule::Policy, with_rules: bool) -> Value {
         "rules": policy.rules.len(),
         "labels": policy.labels.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    if with_rules && let Some(object) = value.as_object_mut() {
-        let text = std::fs::read_to_string(&*policy.file).ok();
+    if let (Some(folder), Some(object)) = (folder, value.as_object_mut()) {
+        let text = std::fs::read_to_string(folder.join(&*policy.file)).ok();
         object.insert("source".into(), json!(text));
-        object.insert("compiled".into(), json!(format!("{:#?}", policy.rules)));
     }
     value
 }

@@ -8,6 +8,7 @@ use crate::netlink::Link;
 use datapath::SharedSnapshot;
 use policy::IdentityState;
 use policy::rule::Policy;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use xdp_redirect::{AttachMode, Counters, Redirect};
 
@@ -76,6 +77,8 @@ pub struct Shared {
     pub node: String,
     /// Name of the cluster.
     pub cluster: String,
+    /// The configuration folder.
+    pub dir: PathBuf,
     /// The clock.
     pub clock: Clock,
     /// Policy and ports in force.
@@ -96,6 +99,7 @@ impl Shared {
     #[must_use]
     pub fn new(
         (node, cluster): (String, String),
+        dir: PathBuf,
         clock: Clock,
         snapshot: SharedSnapshot,
         worker: WorkerLink,
@@ -104,7 +108,19 @@ impl Shared {
         redirect: Weak<Mutex<Redirect>>,
     ) -> Self {
         let (view, identities) = (RwLock::default(), RwLock::default());
-        Self { node, cluster, clock, snapshot, worker, max_connections, flows, redirect, view, identities }
+        Self {
+            node,
+            cluster,
+            dir,
+            clock,
+            snapshot,
+            worker,
+            max_connections,
+            flows,
+            redirect,
+            view,
+            identities,
+        }
     }
 
     /// What the control thread last said.
