@@ -2,7 +2,7 @@
 //!
 //! Flows are asked in an order that no prefetcher guesses. `cargo bench -p sluice-micro --bench conntrack`
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use datapath::conntrack::{Conntrack, ConntrackConfig, NewConn};
 use hashbrown::HashMap;
 use packet::packet::proto;
@@ -118,39 +118,45 @@ fn lookups(c: &mut Criterion) {
     group.finish();
 }
 
-fn create(c: &mut Criterion) {
-    let mut group = c.benchmark_group("conntrack/create");
-    group.measurement_time(Duration::from_secs(3)).sample_size(20);
-    let packet = packet();
-    for (name, room) in [("empty table", 100_000_u32), ("full table, each evicts one", 10_000)] {
-        let full = name.starts_with("full");
-        let mut number = 0;
-        let mut ct = table(room, if full { room } else { 0 });
-        group.bench_function(name, |b| {
-            b.iter_batched(
-                || {
-                    number = (number + 1) % 50_000_000;
-                    if !full && ct_len_reached(number, room) {
-                        number = 0
-                    }
-                    key(1_000_000 + number)
-                },
-                |key| {
-                    let hash = ct.hash(&key);
-                    if ct.lookup(&key, hash).is_none() {
-                        let new = new(&ct, key);
-                        let _ = black_box(ct.create(new, &packet, NOW, &mut |_, _| {}));
-                    }
-                },
-                BatchSize::SmallInput,
-            );
-        });
+/// Connections created into one table before it is replaced by an empty one.
+const ROOM: u32 = 100_000;
+
+/// One creation with its lookup, as the pipeline does it.
+fn open(ct: &mut Conntrack, key: FlowKey, packet: &Packet) {
+    let new = new(ct, key);
+    if ct.lookup(&key, new.hash).is_none() {
+        let _ = black_box(ct.create(new, packet, NOW, &mut |_, _| {}));
     }
-    group.finish();
 }
 
-fn ct_len_reached(number: u32, room: u32) -> bool {
-    number >= room
+fn create(c: &mut Criterion) {
+    let mut group = c.benchmark_group("conntrack/create");
+    group.sample_size(10);
+    let packet = packet();
+    group.bench_function("there is room", |b| {
+        b.iter_custom(|rounds| {
+            let mut took = Duration::ZERO;
+            let mut left = rounds;
+            while left > 0 {
+                let now = left.min(u64::from(ROOM)) as u32;
+                let mut ct = table(ROOM, 0);
+                let start = std::time::Instant::now();
+                (0..now).for_each(|n| open(&mut ct, key(n), &packet));
+                took += start.elapsed();
+                left -= u64::from(now);
+            }
+            took
+        });
+    });
+    let mut ct = table(ROOM, ROOM);
+    let mut number = ROOM;
+    group.bench_function("the table is full, each evicts one", |b| {
+        b.iter(|| {
+            number = number.wrapping_add(1) % 50_000_000;
+            open(&mut ct, key(number), &packet);
+        });
+    });
+    group.finish();
 }
 
 criterion_group!(benches, lookups, create);
