@@ -11,6 +11,9 @@ use sluice_benches::report::Report;
 use sluice_benches::{frames, idle, netperf};
 use std::path::PathBuf;
 
+const JUMBO: &str = "TCP_STREAM, MTU 9000 against 1500";
+const SMALL: &str = "60-byte frames";
+
 #[derive(Parser)]
 struct Args {
     /// The sluice binary to measure.
@@ -22,6 +25,9 @@ struct Args {
     /// Seconds of each sample.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
+    /// Only the tests whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Also write the numbers as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -32,7 +38,11 @@ fn main() -> Result<()> {
     let mut beds = Beds::new(&args.sluice)?;
     let mut report = Report::default();
     let contenders = [Contender::Sluice, Contender::Bare, Contender::Kernel, Contender::KernelNoOffload];
+    let wanted = |name: &str| name.contains(&args.only);
     for test in [netperf::Test::Rr, netperf::Test::Crr, netperf::Test::UdpRr, netperf::Test::Stream] {
+        if !wanted(test.name()) {
+            continue;
+        }
         for _ in 0..args.rounds {
             for contender in contenders {
                 let sample = beds.with(contender, |bed| netperf::run(bed, test, args.seconds))?;
@@ -41,21 +51,29 @@ fn main() -> Result<()> {
         }
         report.print(test.name());
     }
-    for _ in 0..args.rounds {
-        for contender in [Contender::SluiceJumbo, Contender::KernelNoOffload] {
-            let sample = beds.with(contender, |bed| netperf::run(bed, netperf::Test::Stream, args.seconds))?;
-            report.add("TCP_STREAM, MTU 9000 against 1500", contender, sample);
+    if wanted(JUMBO) {
+        for _ in 0..args.rounds {
+            for contender in [Contender::SluiceJumbo, Contender::KernelNoOffload] {
+                let sample =
+                    beds.with(contender, |bed| netperf::run(bed, netperf::Test::Stream, args.seconds))?;
+                report.add(JUMBO, contender, sample);
+            }
         }
+        report.print(JUMBO);
     }
-    report.print("TCP_STREAM, MTU 9000 against 1500");
-    for _ in 0..args.rounds {
-        for contender in [Contender::Sluice, Contender::Bare] {
-            let sample = beds.with(contender, |bed| frames::run(bed, args.seconds))?;
-            report.add("60-byte frames", contender, sample);
+    if wanted(SMALL) {
+        for _ in 0..args.rounds {
+            for contender in [Contender::Sluice, Contender::Bare] {
+                let sample = beds.with(contender, |bed| frames::run(bed, args.seconds))?;
+                report.add(SMALL, contender, sample);
+            }
         }
+        report.print(SMALL);
     }
-    report.print("60-byte frames");
-    report.note("idle CPU of the adaptive mode", idle::run(&args.sluice)?);
+    if wanted("idle") {
+        drop(beds);
+        report.note("idle CPU of the adaptive mode", idle::run(&args.sluice)?);
+    }
     if let Some(path) = args.json {
         std::fs::write(path, report.to_json())?;
     }

@@ -11,6 +11,7 @@ use arc_swap::Cache;
 use flowlog::ring::EventWriter;
 use packet::{BURST_LEN, Burst, Instant, IoError, PacketIo, PortId};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Owns its sockets, its memory, its connections and its event ring outright; shares the snapshot pointer.
 pub struct Worker<I: PacketIo> {
@@ -21,7 +22,12 @@ pub struct Worker<I: PacketIo> {
     burst: Burst,
     parses: Vec<Parse>,
     started: bool,
+    /// When timers are looked at next, should no frame come before.
+    chores_due: Instant,
 }
+
+/// How often an idle worker looks at its timers: a fraction of the wheel's tick.
+const CHORES: Duration = Duration::from_millis(1);
 
 impl<I: PacketIo> Worker<I> {
     /// A worker over `io`. `seed` keys the connection table's hash.
@@ -41,6 +47,7 @@ impl<I: PacketIo> Worker<I> {
             burst: Burst::new(),
             parses: Vec::with_capacity(BURST_LEN),
             started: false,
+            chores_due: Instant::ZERO,
         }
     }
 
@@ -53,7 +60,7 @@ impl<I: PacketIo> Worker<I> {
     /// # Errors
     /// Only when the backend as a whole is unusable.
     pub fn poll_once(&mut self, now: Instant) -> Result<usize, IoError> {
-        let Self { io, pipeline, snapshot, sweep, burst, parses, started } = self;
+        let Self { io, pipeline, snapshot, sweep, burst, parses, started, chores_due } = self;
         if !*started {
             *started = true;
             // Sets the timer wheel to the present while it is empty.
@@ -63,18 +70,22 @@ impl<I: PacketIo> Worker<I> {
         }
         let snapshot: &Snapshot = snapshot.load();
         io.recv(burst)?;
-        parses.clear();
-        for frame in burst.iter() {
-            parses.push(pipeline.parse(io, frame));
-        }
-        pipeline.conntrack.warm(parses.iter().filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
         let frames = burst.len();
-        for (frame, parse) in burst.drain().zip(parses.iter()) {
-            pipeline.process(io, snapshot, frame, parse, now);
+        if frames > 0 {
+            parses.clear();
+            parses.extend(burst.iter().map(|frame| pipeline.parse(io, frame)));
+            pipeline.conntrack.warm(parses.iter().filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
+            for (frame, parse) in burst.drain().zip(parses.iter()) {
+                pipeline.process(io, snapshot, frame, parse, now);
+            }
         }
         sweep.run(pipeline, io, snapshot, now);
-        pipeline.expire(now);
+        // What was decided leaves before anything else is done.
         io.flush()?;
+        if frames > 0 || now >= *chores_due {
+            *chores_due = now + CHORES;
+            pipeline.expire(now);
+        }
         Ok(frames)
     }
 
