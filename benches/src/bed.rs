@@ -48,7 +48,7 @@ impl Contender {
     }
 }
 
-/// One contender's node: pods `bench/client`, `bench/server` and `bench/sink`.
+/// One contender's node: pods `bench/client` and `bench/server`.
 pub struct Bed {
     /// Who it is.
     pub contender: Contender,
@@ -116,7 +116,7 @@ impl Bed {
         let kernel = matches!(contender, Contender::Kernel | Contender::KernelNoOffload);
         let mut bed = TestBed::new(if kernel { Routing::Kernel } else { Routing::Sluice })?;
         let mtu = if contender == Contender::SluiceJumbo { 9000 } else { 1500 };
-        for name in ["client", "server", "sink"] {
+        for name in ["client", "server"] {
             let spec = PodSpec::new("bench", name, &format!("app={name}")).mtu(mtu).checksum_offload(kernel);
             bed.add_pod(spec)?;
         }
@@ -130,7 +130,10 @@ impl Bed {
             Contender::KernelNoOffload => {
                 for pod in this.bed.pods() {
                     let mut ethtool = pod.command("ethtool");
-                    exec::check(ethtool.args(["-K", "eth0", "tso", "off", "gso", "off"]), Duration::from_secs(5))?;
+                    exec::check(
+                        ethtool.args(["-K", "eth0", "tso", "off", "gso", "off"]),
+                        Duration::from_secs(5),
+                    )?;
                 }
             }
             Contender::Kernel => {}
@@ -183,14 +186,15 @@ impl Bed {
         match self.contender {
             Contender::Kernel | Contender::KernelNoOffload => Ok(None),
             Contender::Bare => {
-                std::thread::sleep(Duration::from_millis(1100));
+                std::thread::sleep(Duration::from_millis(50));
                 let log = std::fs::read_to_string(self.bed.file("bare.log"))?;
                 let last = log.lines().rev().find_map(|line| line.parse().ok());
                 Ok(Some(last.context("no count in the forwarder's log")?))
             }
             Contender::Sluice | Contender::SluiceJumbo => {
                 let status = self.bed.agent_ref().json(&["status"])?;
-                let count = status.first().and_then(|s| s.pointer("/frames/forwarded")).and_then(|n| n.as_u64());
+                let count =
+                    status.first().and_then(|s| s.pointer("/frames/forwarded")).and_then(|n| n.as_u64());
                 Ok(Some(count.context("no frames.forwarded in the status")?))
             }
         }

@@ -40,8 +40,21 @@ pub fn run(bed: &Bed, test: Test, seconds: u32) -> Result<Sample> {
     let (cpu, _) = bed.contender.cpus();
     let seconds_text = seconds.to_string();
     let argv = [
-        "taskset", "-c", cpu, "netperf", "-P", "0", "-H", &server, "-t", test.name(), "-l", &seconds_text, "--",
-        "-o", "THROUGHPUT,P50_LATENCY,P99_LATENCY",
+        "taskset",
+        "-c",
+        cpu,
+        "netperf",
+        "-P",
+        "0",
+        "-H",
+        &server,
+        "-t",
+        test.name(),
+        "-l",
+        &seconds_text,
+        "--",
+        "-o",
+        "THROUGHPUT,P50_LATENCY,P99_LATENCY",
     ];
     let limit = Duration::from_secs(u64::from(seconds) + 20);
     let out = bed.bed.pod("bench/client").run(&argv, limit)?;

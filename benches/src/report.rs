@@ -41,7 +41,9 @@ impl Report {
     pub fn print(&self, test: &str) {
         let Some(rows) = self.samples.get(test) else { return };
         println!("\n### {test}\n");
-        println!("| contender | rate/s (min–max) | p50 µs | p99 µs | ratio first/this (min–max) | p99 ratio |");
+        println!(
+            "| contender | rate/s (min–max) | p50 µs | p99 µs | ratio first/this (min–max) | p99 ratio |"
+        );
         println!("|---|---|---|---|---|---|");
         for (contender, samples) in rows {
             let (rate, least, most) = spread(samples.iter().map(|s| s.rate));
