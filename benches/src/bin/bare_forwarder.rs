@@ -57,7 +57,7 @@ fn main() -> Result<()> {
         }
         io.flush()?;
         polls = polls.wrapping_add(1);
-        if polls % 4096 == 0 && said.elapsed().as_millis() >= 20 {
+        if polls.is_multiple_of(4096) && said.elapsed().as_millis() >= 20 {
             said = Instant::now();
             println!("{forwarded}");
         }

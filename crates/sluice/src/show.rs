@@ -80,8 +80,10 @@ pub fn endpoints(value: &Value) -> String {
             namespace => format!("{namespace}/{}", text(item, "name")),
         };
         let mut row = vec![text(item, "id"), name];
-        let keys = ["ingressEnforcement", "egressEnforcement", "identity", "labels", "ipv6", "ipv4", "state"];
+        let keys = ["ingressEnforcement", "egressEnforcement", "identity"];
         row.extend(keys.iter().map(|key| text(item, key)));
+        row.push(labels(item));
+        row.extend(["ipv6", "ipv4", "state"].iter().map(|key| text(item, key)));
         row
     };
     table(&head, list.iter().map(row))
@@ -90,7 +92,19 @@ pub fn endpoints(value: &Value) -> String {
 /// `sluice identity list`.
 #[must_use]
 pub fn identities(value: &Value) -> String {
-    table(&["ID", "LABELS", "REFCOUNT"], rows(value, &["id", "labels", "references"]))
+    let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let row = |item: &Value| vec![text(item, "id"), labels(item), text(item, "references")];
+    table(&["ID", "LABELS", "REFCOUNT"], list.iter().map(row))
+}
+
+/// The labels that tell workloads apart: without those that follow from the namespace and the cluster, which would
+/// fill the screen. `-o json` has them all.
+fn labels(item: &Value) -> String {
+    const IMPLIED: [&str; 2] = ["k8s:io.cilium.k8s.namespace.labels.", "k8s:io.cilium.k8s.policy.cluster="];
+    let all = text(item, "labels");
+    let told: Vec<_> =
+        all.split(',').filter(|label| !IMPLIED.iter().any(|prefix| label.starts_with(prefix))).collect();
+    told.join(",")
 }
 
 /// `sluice ip list`.
@@ -132,6 +146,8 @@ pub fn policy(value: &Value) -> String {
 pub fn policy_map(value: &Value) -> String {
     let head = ["POLICY", "DIRECTION", "IDENTITY", "LABELS", "PORT/PROTO", "RULES"];
     let entries = value.get("entries").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    // One line says what no rule mentions; the gaps between the ports of each peer repeat it (`-o json` has them).
+    let said = |entry: &&Value| entry["default"] != true || entry["identity"].is_null();
     let row = |entry: &Value| {
         let rules = entry.get("rules").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let rules: Vec<String> = rules
@@ -142,9 +158,10 @@ pub fn policy_map(value: &Value) -> String {
         let word = text(entry, "policy");
         let word = if entry["audited"] == true { format!("{word} (Audit)") } else { word };
         let port = format!("{}/{}", text(entry, "ports"), text(entry, "protocol"));
-        vec![word, text(entry, "direction"), identity, text(entry, "labels"), port, rules.join(" ")]
+        let word = if entry["default"] == true { format!("{word} (default)") } else { word };
+        vec![word, text(entry, "direction"), identity, labels(entry), port, rules.join(", ")]
     };
-    table(&head, entries.iter().map(row))
+    table(&head, entries.iter().filter(said).map(row))
 }
 
 /// `sluice ct list`.

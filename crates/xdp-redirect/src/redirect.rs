@@ -118,7 +118,8 @@ impl Redirect {
         let counters = PerCpuArray::try_from(take(&mut ebpf, abi::COUNTERS)?).map_err(on(abi::COUNTERS))?;
         let links = BTreeMap::new();
         let (allow_generic, generic_only) = (options.allow_generic, options.generic_only);
-        let mut redirect = Self { ebpf, sockets, ports, beat, counters, links, pins, allow_generic, generic_only };
+        let mut redirect =
+            Self { ebpf, sockets, ports, beat, counters, links, pins, allow_generic, generic_only };
         redirect.forget_dead()?;
         redirect.heartbeat(monotonic_ns())?;
         redirect.set_heartbeat_limit(options.heartbeat_limit)?;

@@ -9,7 +9,7 @@ use datapath::stats::{PortStats, Stats};
 use flowlog::DropReason;
 use packet::{Instant, IoStats};
 use policy::engine::directory::WorkloadKind;
-use policy::{Direction, Endpoint, EndpointId, Identity, PolicySnapshot, RuleId, Verdict};
+use policy::{DenyReason, Direction, Endpoint, EndpointId, Identity, PolicySnapshot, RuleId, Verdict};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -279,6 +279,8 @@ fn policy_map(policy: &PolicySnapshot, wanted: &str) -> Result<Value> {
             "ports": ports_text(entry.ports),
             "l7": l7.map(|set| set.0),
             "audited": audited,
+            // What no rule mentions: the space between the rules, not a rule.
+            "default": matches!(entry.verdict, Verdict::Deny(denial) if denial.reason == DenyReason::NoRule),
             "rules": rules_value(policy, rule),
         })
     });

@@ -170,18 +170,26 @@ fn work(
 ) -> Result<()> {
     let Setup { io, config, snapshot, events, polling, clock, .. } = setup;
     let mut worker = Worker::new(io, config, snapshot, events, seed());
+    let look = |worker: &mut Worker<XskIo>| {
+        let now = clock.now();
+        load.last_poll.store(now.as_nanos(), Ordering::Relaxed);
+        for _ in 0..COMMANDS_PER_LOOK {
+            let Ok(command) = queue.try_recv() else { break };
+            command(worker, now);
+        }
+        now
+    };
+    while hold.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+        look(&mut worker);
+        std::thread::sleep(HOLD_PAUSE);
+    }
     let mut now = clock.now();
     let mut busy_at = now;
     let mut turn = 0_u32;
     while !stop.load(Ordering::Relaxed) {
         turn = turn.wrapping_add(1);
-        if turn % LOOK_EVERY == 0 {
-            now = clock.now();
-            load.last_poll.store(now.as_nanos(), Ordering::Relaxed);
-            for _ in 0..COMMANDS_PER_LOOK {
-                let Ok(command) = queue.try_recv() else { break };
-                command(&mut worker, now);
-            }
+        if turn.is_multiple_of(LOOK_EVERY) {
+            now = look(&mut worker);
         }
         if worker.poll_once(now).context("the packet path")? > 0 {
             SharedLoad::bump(&load.busy_polls);
