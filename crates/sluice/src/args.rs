@@ -257,8 +257,11 @@ pub struct DiffArgs {
     /// Flows to judge.
     #[arg(long, value_name = "FILE")]
     pub flows: PathBuf,
-    /// Workloads.
-    #[arg(long, required = true, value_name = "FILE")]
+    /// Configuration folder to take the inventory from.
+    #[arg(long, value_name = "DIR", env = "SLUICE_CONFIG", default_value = "/etc/sluice")]
+    pub config: PathBuf,
+    /// Workloads, instead of the folder's.
+    #[arg(long, value_name = "FILE")]
     pub inventory: Vec<PathBuf>,
     /// See `--empty-list-means`.
     #[command(flatten)]

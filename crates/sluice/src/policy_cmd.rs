@@ -6,7 +6,7 @@ pub use explain::explain;
 
 use crate::args::{CheckArgs, DiffArgs, EmptyListArgs, Output, VerdictArgs};
 use crate::cli::{NO, emit, print};
-use crate::run::files::{documents, read_text};
+use crate::run::files::{INVENTORY, documents, read_text};
 use crate::run::rules::{empty_list, merge};
 use crate::show;
 use anyhow::{Context as _, Result, bail};
@@ -181,7 +181,8 @@ fn rules(line: &FlowLine) -> String {
 /// # Errors
 /// When a file cannot be read or names what does not exist.
 pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
-    let inventory = read_inventory(&args.inventory)?;
+    let of_config = [args.config.join(INVENTORY)];
+    let inventory = read_inventory(if args.inventory.is_empty() { &of_config } else { &args.inventory })?;
     let flows = read_flows(&args.flows)?;
     let judge = |path: &PathBuf| -> Result<Verdicts> {
         let policies = read_policies(std::slice::from_ref(path))?;

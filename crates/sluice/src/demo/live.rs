@@ -241,7 +241,11 @@ fn show_commands(bed: &TestBed, report: &Report) {
     let pod = |path: &str| bed.pod(path).netns().name().to_owned();
     let (frontend, api) = (pod("production/frontend"), bed.pod("production/api-service").ipv4());
     report.heading("The cluster is still running. Try:");
-    report.line(&format!("  export SLUICE_SOCKET={}", agent.socket().display()));
+    report.line(&format!(
+        "  export SLUICE_SOCKET={} SLUICE_CONFIG={}",
+        agent.socket().display(),
+        agent.config_dir().display()
+    ));
     report.line(&format!("  {sluice} status"));
     report.line(&format!("  {sluice} observe --follow"));
     report.line(&format!("  {sluice} observe --verdict DROPPED --namespace production -o json"));
