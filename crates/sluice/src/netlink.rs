@@ -1,7 +1,7 @@
 //! The kernel's view of interfaces, addresses, routes and neighbours.
 //!
 //! Blocking calls over one netlink socket, for the control thread; every call answers or fails within
-//! [`PATIENCE`]. It belongs to the network namespace of the thread that opened it.
+//! `PATIENCE`. It belongs to the network namespace of the thread that opened it.
 
 mod monitor;
 mod write;

@@ -85,7 +85,7 @@ const DENIED: &[i64] = &[
     libc::SYS_modify_ldt,
 ];
 
-/// Gives up every capability of the calling thread but those of [`KEPT`]; answers what remains.
+/// Gives up every capability of the calling thread but those of `KEPT`; answers what remains.
 ///
 /// # Errors
 /// When the system refuses.
