@@ -10,7 +10,7 @@ const PODS: usize = 20;
 /// How long to look, after things have settled.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// CPU time that an agent with [`PODS`] idle pods takes, in percent of one core.
+/// CPU time that an agent with `PODS` idle pods takes, in percent of one core.
 ///
 /// # Errors
 /// The agent does not start.
