@@ -115,6 +115,14 @@ impl L7RuleSet {
         self.allow_all
     }
 
+    /// Whether some rule allows requests on condition that their header fields are changed (`mismatch: ADD`, `DELETE`
+    /// or `REPLACE`). [`L7RuleSet::http`] answers as if they had been; who cannot change them must not let requests
+    /// of such a set pass.
+    #[must_use]
+    pub fn needs_rewriting(&self) -> bool {
+        self.http_allow.rewrites()
+    }
+
     /// May this request pass?
     #[must_use]
     pub fn http(&self, request: &HttpRequest<'_>) -> L7Decision {

@@ -31,7 +31,7 @@ mod yaml;
 
 pub use direction::Direction;
 pub use engine::directory::{Directory, Workload, WorkloadKind};
-pub use engine::{Engine, EnforcementMode, Options, Quarantine};
+pub use engine::{EnforcementMode, Engine, Options, Quarantine};
 pub use identity::{Identity, IdentityState};
 pub use ip_cache::IpCache;
 pub use l7::{L7Kind, L7RuleSet, L7Table};

@@ -11,6 +11,7 @@
 mod class;
 mod parser;
 
+use regex_automata::dfa::{StartKind, dense};
 use regex_automata::nfa::thompson;
 use regex_automata::{MatchKind, meta};
 use regex_syntax::hir::{Hir, Look};
@@ -26,6 +27,11 @@ const SMALL: usize = 1 << 10;
 const MAX_SET_NFA: usize = 64 << 20;
 /// Memory for the states of the lazily built automaton of a set, in bytes and per thread.
 const HYBRID_CACHE: usize = 4 << 20;
+
+/// Largest table of a set that is worked out in advance, in bytes, and the memory to do so.
+const MAX_DENSE: usize = 1 << 20;
+/// Largest automaton of a set whose table is worked out in advance, in bytes.
+const MAX_DENSE_NFA: usize = 512 << 10;
 
 /// Why an expression is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -93,6 +99,23 @@ pub fn compile_full_match(patterns: &[&str]) -> Result<meta::Regex, RegexError> 
         .hybrid_cache_capacity(HYBRID_CACHE)
         .onepass(false);
     meta::Builder::new().configure(config).build_many_from_hir(&hirs).map_err(|_| RegexError::TooLarge)
+}
+
+/// Compiles expressions as [`compile_full_match`], into a table that a search only reads. Start it anchored, feed it
+/// the whole value and its end; the last state lists the expressions that match. `None` if the table would be large,
+/// or an expression asks for more than a table can tell.
+#[must_use]
+pub fn compile_dense(patterns: &[&str]) -> Option<dense::DFA<Vec<u32>>> {
+    let hirs: Vec<Hir> =
+        patterns.iter().map(|pattern| parse(pattern).map(anchored)).collect::<Result<_, _>>().ok()?;
+    let nfa = thompson::Compiler::new().configure(nfa(MAX_DENSE_NFA)).build_many_from_hir(&hirs).ok()?;
+    let config = dense::Config::new()
+        .match_kind(MatchKind::All)
+        .start_kind(StartKind::Anchored)
+        .accelerate(false)
+        .dfa_size_limit(Some(MAX_DENSE))
+        .determinize_size_limit(Some(MAX_DENSE));
+    dense::Builder::new().configure(config).build_from_nfa(&nfa).ok()
 }
 
 fn nfa(limit: usize) -> thompson::Config {

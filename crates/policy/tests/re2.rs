@@ -2,11 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use policy::re2::{RegexError, check, compile_full_match};
+use policy::re2::{RegexError, check, compile_dense, compile_full_match};
+use regex_automata::Anchored;
+use regex_automata::dfa::{Automaton as _, dense::DFA};
+use regex_automata::util::start;
 
 fn matches(pattern: &str, text: &str) -> bool {
     let regex = compile_full_match(&[pattern]).unwrap_or_else(|error| panic!("{pattern}: {error}"));
-    regex.is_match(text.as_bytes())
+    let matched = regex.is_match(text.as_bytes());
+    if let Some(dense) = compile_dense(&[pattern]) {
+        assert_eq!(walk(&dense, text), matched, "{pattern} on {text:?} by table");
+    }
+    matched
+}
+
+/// The answer of a table that is worked out in advance.
+fn walk(dense: &DFA<Vec<u32>>, text: &str) -> bool {
+    let start = dense.start_state(&start::Config::new().anchored(Anchored::Yes)).expect("an anchored start");
+    let last = text.bytes().fold(start, |state, byte| dense.next_state(state, byte));
+    dense.is_match_state(dense.next_eoi_state(last))
 }
 
 #[test]

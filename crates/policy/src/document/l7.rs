@@ -11,6 +11,8 @@ use crate::rule::{HeaderMatch, HttpRule, KafkaRule, L7Rules, Mismatch};
 const PARSER: &str = "there is no parser for this `l7proto`";
 /// Why a rule with a header value from a secret is not honoured.
 const SECRET: &str = "header values from secrets are not supported";
+/// What a header condition with an action other than `LOG` is told.
+const REWRITE: &str = "header fields are not rewritten";
 /// Why a rule with a `host` that is no expression is not honoured.
 const HOST: &str = "`host` is not a valid expression";
 /// Why a rule with an empty header name is not honoured.
@@ -184,9 +186,16 @@ fn header_match(at: &Cursor<'_>, unsupported: &mut Option<&'static str>) -> Opti
         None => Mismatch::Fail,
         Some(at) => match &*at.word(&["LOG", "ADD", "DELETE", "REPLACE"])? {
             "LOG" => Mismatch::Log,
-            "ADD" => Mismatch::Add,
-            "DELETE" => Mismatch::Delete,
-            _ => Mismatch::Replace,
+            action => {
+                at.warn(format!(
+                    "{REWRITE}, so where messages are inspected what needs `{action}` is denied"
+                ));
+                match action {
+                    "ADD" => Mismatch::Add,
+                    "DELETE" => Mismatch::Delete,
+                    _ => Mismatch::Replace,
+                }
+            }
         },
     };
     if value.as_deref().is_some_and(|value| value.contains(".*") || value.contains(".+")) {

@@ -105,6 +105,12 @@ impl HttpRules {
         self.rules.push(compiled);
     }
 
+    /// Whether some rule allows a request on condition that its header fields are changed.
+    pub(super) fn rewrites(&self) -> bool {
+        let changing = |header: &HeaderMatch| !matches!(header.mismatch, Mismatch::Fail | Mismatch::Log);
+        self.rules.iter().any(|rule| rule.headers.iter().any(changing))
+    }
+
     /// The first rule that matches. A rule asks for what it names only, so the fields are tried when first asked.
     pub(super) fn find(&self, request: &HttpRequest<'_>, denying: bool) -> Option<RuleId> {
         let (methods, paths, hosts) = (OnceCell::new(), OnceCell::new(), OnceCell::new());

@@ -56,6 +56,8 @@ fn headers_by_presence_value_and_mismatch_action() {
     assert!(!ask(header(Some("a"), Mismatch::Fail), &two.to_vec()));
     assert!(ask(header(Some("a,b"), Mismatch::Fail), &two.to_vec()));
     assert!(ask(header(Some("z"), Mismatch::Log), &one.to_vec()));
+    assert!(!set(L7Kind::Http, rule(header(Some("z"), Mismatch::Log)), None, false).needs_rewriting());
+    assert!(set(L7Kind::Http, rule(header(Some("z"), Mismatch::Replace)), None, false).needs_rewriting());
 }
 
 #[test]
