@@ -119,11 +119,11 @@ fn a_policy_change_under_load_cuts_exactly_the_revoked_connections() {
     std::thread::sleep(Duration::from_millis(500));
 
     lab.remove_policy("second").expect("removed");
-    eventually("a new connection is refused", RELOAD, || {
+    // A machine that is busy enough lets a connection time out by itself, so the flow log must say that policy did it.
+    eventually("a new connection is refused by policy", 4 * RELOAD, || {
         lab.ask("lab/stranger", "tcp", server, 8, 10) == "timeout"
+            && !lab.drops_now("lab/stranger", "POLICY_DENIED").is_empty()
     });
-    let cut = lab.drops("lab/stranger", "POLICY_DENIED");
-    assert!(!cut.is_empty());
     for chat in &mut revoked {
         // Cut means that no more data passes; where the protocol has a way to say so, the ends are told at once.
         eventually("a revoked connection ends", Duration::from_secs(3), || !chat.is_running());

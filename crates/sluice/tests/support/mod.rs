@@ -163,13 +163,17 @@ impl Lab {
     pub fn drops(&self, from: &str, reason: &str) -> Vec<Value> {
         let mut found = Vec::new();
         eventually(&format!("a {reason} record of {from}"), Duration::from_secs(3), || {
-            found = self
-                .agent_ref()
-                .json(&["observe", "--verdict", "DROPPED", "--from-pod", from, "--last", "1000"])
-                .expect("observe");
-            found.retain(|record| record["flow"]["drop_reason_desc"] == reason);
+            found = self.drops_now(from, reason);
             !found.is_empty()
         });
+        found
+    }
+
+    /// The drops of one pod in the flow log with this reason, so far.
+    pub fn drops_now(&self, from: &str, reason: &str) -> Vec<Value> {
+        let argv = ["observe", "--verdict", "DROPPED", "--from-pod", from, "--last", "1000"];
+        let mut found = self.agent_ref().json(&argv).expect("observe");
+        found.retain(|record| record["flow"]["drop_reason_desc"] == reason);
         found
     }
 }
