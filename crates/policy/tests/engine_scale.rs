@@ -2,77 +2,15 @@
 //!
 //! Debug builds run a tenth of the size. Times are printed, not asserted; the benches hold the limits.
 
+mod cluster;
+
+use cluster::{LOCAL, PODS, POLICIES, SCALE, inventory, policy};
 use packet::Addr;
 use policy::engine::SourceFile;
-use policy::inventory::{Inventory, Namespace, Node, Pod};
 use policy::{Direction, Engine, Identity, IpCache, Options, PolicyMap, Verdict};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
-
-const SCALE: usize = if cfg!(debug_assertions) { 10 } else { 1 };
-const POLICIES: usize = 10_000 / SCALE;
-const PODS: usize = 10_000 / SCALE;
-const LOCAL: usize = 110;
-
-fn pod(n: usize) -> Pod {
-    Pod {
-        name: format!("pod-{n}").into(),
-        namespace: format!("ns-{}", n % 100).into(),
-        labels: vec![
-            ("app".into(), format!("app-{n}").into()),
-            ("tier".into(), format!("t{}", n % 7).into()),
-        ],
-        service_account: None,
-        node: if n < LOCAL { "n0".into() } else { "n1".into() },
-        ips: vec![std::net::IpAddr::from([10, 1, (n >> 8) as u8, n as u8])],
-        ports: Vec::new(),
-        interface: None,
-        mac: None,
-        line: 1,
-    }
-}
-
-fn inventory(pods: usize) -> Inventory {
-    let namespaces =
-        (0..100).map(|n| Namespace { name: format!("ns-{n}").into(), labels: Vec::new(), line: 1 });
-    let node = |n: u8| Node {
-        name: format!("n{n}").into(),
-        labels: Vec::new(),
-        ips: vec![std::net::IpAddr::from([192, 168, 0, n])],
-        kube_api_server: false,
-        line: 1,
-    };
-    Inventory {
-        namespaces: namespaces.collect(),
-        nodes: vec![node(0), node(1)],
-        pods: (0..pods).map(pod).collect(),
-        ..Inventory::default()
-    }
-}
-
-/// Policy `n`: every third about one pod, the others about a whole tier or namespace.
-fn policy(n: usize, port: usize) -> SourceFile {
-    let subject = match n % 3 {
-        0 => format!("app: app-{}", n % PODS),
-        _ => format!("tier: t{}", n % 7),
-    };
-    let peer = if n.is_multiple_of(50) {
-        "{}".to_owned()
-    } else {
-        format!(
-            "{{matchLabels: {{app: app-{}, k8s:io.kubernetes.pod.namespace: ns-{}}}}}",
-            (n * 7) % PODS,
-            (n * 7) % PODS % 100
-        )
-    };
-    let text = format!(
-        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: p{n}, namespace: ns-{}}}\nspec:\n  endpointSelector: {{matchLabels: {{{subject}}}}}\n  ingress:\n  - fromEndpoints: [{peer}]\n    toPorts: [{{ports: [{{port: \"{port}\", protocol: TCP}}]}}]\n  egress:\n  - toEntities: [all]\n  - toCIDR: [10.{}.0.0/16]\n",
-        n % 100,
-        n % 200,
-    );
-    SourceFile { path: format!("p{n}.yaml"), text }
-}
 
 fn timed<T>(what: &str, run: impl FnOnce() -> T) -> T {
     let start = Instant::now();
@@ -205,7 +143,7 @@ fn a_hundred_path_patterns_stay_cheap() {
     let verdict = endpoint.map.lookup(Direction::Ingress, Identity::WORLD_IPV4, 6, 80);
     let Verdict::Allow(permit) = verdict else { panic!("{verdict:?}") };
     let set = permit.l7().and_then(|id| snapshot.l7.get(id)).expect("L7 rules");
-    let request = |path| policy::l7::HttpRequest { method: b"GET", path, host: b"api", headers: &() };
+    let request = |path| ::policy::l7::HttpRequest { method: b"GET", path, host: b"api", headers: &() };
     assert!(set.http(&request(b"/service99/items/42")).allowed);
     assert!(!set.http(&request(b"/service99/items/x")).allowed);
     per_call("100 path patterns", 100_000 / SCALE, |_| {

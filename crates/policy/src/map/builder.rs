@@ -1,6 +1,6 @@
 //! Maps written by hand, for tests of the crates that ask them.
 
-use super::half::{Half, HalfBody};
+use super::half::{ClassPorts, Half, HalfBody};
 use super::peers::PeerTable;
 use super::{PROTOS, PolicyMap, ProtoSlot};
 use crate::compile::merge::{Contribution, Effect, Merger};
@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::provenance::{Provenance, RuleTable};
 use crate::verdict::L7RuleSetId;
 use core::ops::RangeInclusive;
+use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -150,10 +151,15 @@ impl HalfRules {
             }
         }
         let mut classes = vec![merger.class(&for_any)];
+        let mut numbers: HashMap<ClassPorts, u32, foldhash::fast::RandomState> = HashMap::default();
         let mut peers = PeerTable::with_capacity(own.len());
         for (peer, lines) in own {
-            peers.insert(peer, classes.len() as u32);
-            classes.push(merger.class(&lines));
+            // Peers that get the same share a class, as in compiled policy.
+            let number = *numbers.entry(merger.class(&lines)).or_insert_with_key(|ports| {
+                classes.push(ports.clone());
+                classes.len() as u32 - 1
+            });
+            peers.insert(peer, number);
         }
         Half::new(peers, Arc::new(HalfBody::new(enforced, self.audited, &classes)))
     }
