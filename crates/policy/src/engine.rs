@@ -225,6 +225,13 @@ impl Engine {
         self.population.node(name).map(|node| self.population.node_identity(node))
     }
 
+    /// Pods that got no identity because all numbers of the cluster's range are taken. Each counts as `unmanaged`: no
+    /// rule that names its labels applies to it as a peer, denials included, so whoever runs the engine must say so.
+    #[must_use]
+    pub fn pods_without_identity(&self) -> usize {
+        self.population.pods().filter(|known| known.identity == Identity::UNMANAGED).count()
+    }
+
     /// Puts exactly these documents in force.
     pub fn set_documents(
         &mut self,
@@ -360,6 +367,12 @@ impl Engine {
             &added,
             &mut self.sets,
         );
+        if self.sets.sweep_is_due() {
+            let used = self.endpoints.l7_sets();
+            let rules = self.documents.values().flatten().flat_map(|document| &document.rules);
+            let fragments: Set<u32> = rules.flat_map(|rule| rule.fragments()).collect();
+            self.sets.sweep(|set| used.contains(&set), |fragment| fragments.contains(&fragment));
+        }
         self.publish(endpoints);
     }
 

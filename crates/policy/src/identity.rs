@@ -2,6 +2,7 @@
 
 pub(crate) mod filter;
 pub(crate) mod table;
+mod well_known;
 
 use core::fmt;
 

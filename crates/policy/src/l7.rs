@@ -183,22 +183,45 @@ impl L7RuleSet {
     }
 }
 
-/// The L7 rule sets of a snapshot. A number keeps its meaning for the life of the process.
+/// The L7 rule sets of a snapshot. A number is never given twice; the set behind it is gone from later snapshots once
+/// no map names it, and who still holds such a number must have the connection judged again.
 #[derive(Clone, Debug, Default)]
 pub struct L7Table {
-    sets: Vec<Arc<L7RuleSet>>,
+    /// Ascending by number.
+    sets: Vec<(L7RuleSetId, Arc<L7RuleSet>)>,
+    next: u32,
 }
 
 impl L7Table {
     /// The set with that number.
     #[must_use]
     pub fn get(&self, id: L7RuleSetId) -> Option<&L7RuleSet> {
-        self.sets.get(id.0 as usize).map(|set| &**set)
+        let at = self.sets.binary_search_by_key(&id.0, |(number, _)| number.0).ok()?;
+        self.sets.get(at).map(|(_, set)| &**set)
+    }
+
+    /// How many sets there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
     }
 
     pub(crate) fn push(&mut self, set: L7RuleSet) -> L7RuleSetId {
-        self.sets.push(Arc::new(set));
-        L7RuleSetId(self.sets.len() as u32 - 1)
+        let id = L7RuleSetId(self.next);
+        self.next += 1;
+        self.sets.push((id, Arc::new(set)));
+        id
+    }
+
+    pub(crate) fn retain(&mut self, used: impl Fn(L7RuleSetId) -> bool) {
+        self.sets.retain(|(id, _)| used(*id));
+        self.sets.shrink_to_fit();
     }
 }
 

@@ -64,8 +64,10 @@ pub enum DenyReason {
     NoRule,
     /// A deny rule matches (Hubble: `POLICY_DENY`).
     DenyRule,
-    /// The only rule that would allow it asks for something we cannot honour (authentication and the like;
-    /// Hubble: `AUTH_REQUIRED`).
+    /// A rule that would allow it asks for something that is not done here (mutual authentication, TLS termination, a
+    /// custom listener, groups of a cloud provider, header values from secrets), or its messages would have to be
+    /// inspected where that is not possible. Denied even where a plain rule allows the same, as the condition was
+    /// meant to hold (Hubble: `AUTH_REQUIRED`).
     Unsupported,
     /// A policy that selects this endpoint could not be read, so everything is denied.
     InvalidPolicy,

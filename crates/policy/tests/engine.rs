@@ -297,3 +297,64 @@ fn an_explanation_names_the_rules_and_what_is_missing() {
     assert_eq!(after.considered.iter().filter(|rule| rule.matches()).count(), 1);
     assert!(engine.explain(Direction::Ingress, ("b", "other"), other, 6, 80).is_none(), "not on this node");
 }
+
+#[test]
+fn the_dns_servers_have_their_well_known_number() {
+    let inventory = "
+pods:
+- {name: dns, namespace: kube-system, node: n1, serviceAccount: coredns, labels: {k8s-app: kube-dns, pod-template-hash: x}}
+- {name: web, namespace: a, node: n1, labels: {app: web}}
+";
+    let engine = engine(options(), inventory);
+    assert_eq!(engine.pod_identity("kube-system", "dns"), Some(Identity(112)));
+    assert_eq!(engine.pod_identity("a", "web"), Some(Identity(256)));
+}
+
+#[test]
+fn l7_rules_that_nothing_names_are_freed() {
+    let mut engine = engine(options(), INVENTORY);
+    let path = |n: usize| {
+        let port = "toPorts: [{ports: [{port: \"80\", protocol: TCP}]}]";
+        let rules = port.replace("}]}]", &format!("}}], rules: {{http: [{{path: /v{n}/.*}}]}}}}]"));
+        file("p.yaml", &WEB.replace(port, &rules))
+    };
+    let mut last = None;
+    for n in 0..1_000 {
+        assert!(engine.set_policies(vec![path(n)]).is_valid());
+        let Verdict::Allow(permit) = ingress(&engine, "web", API, 80) else { panic!("round {n}") };
+        let id = permit.l7().expect("inspected");
+        assert!(engine.snapshot().l7.get(id).is_some(), "round {n}");
+        assert_ne!(last.replace(id), Some(id), "a number is never given twice");
+        assert!(engine.snapshot().l7.len() < 200, "round {n}: {}", engine.snapshot().l7.len());
+    }
+}
+
+/// 65,280 numbers: the pods beyond them are counted and share no number with a pod that has other labels.
+#[test]
+fn a_cluster_with_too_many_identities_says_so() {
+    let mut inventory = load_inventory(INVENTORY, "inventory.yaml").expect("a valid inventory");
+    let one = inventory.pods[0].clone();
+    let pods = |range: std::ops::Range<u32>| {
+        range.map(|n| {
+            let name: std::sync::Arc<str> = format!("p{n}").into();
+            let labels = vec![("n".into(), std::sync::Arc::clone(&name))];
+            policy::inventory::Pod { name, labels, ips: Vec::new(), node: "n2".into(), ..one.clone() }
+        })
+    };
+    let mut engine = Engine::new(options());
+    inventory.pods = pods(0..65_300).collect();
+    engine.set_inventory(inventory.clone());
+    assert_eq!(engine.pods_without_identity(), 20);
+    inventory.pods = pods(10..65_300).collect();
+    engine.set_inventory(inventory.clone());
+    assert_eq!(engine.pods_without_identity(), 10, "numbers that became free are given out");
+    inventory.pods = pods(10..65_400).rev().collect();
+    engine.set_inventory(inventory.clone());
+    assert_eq!(engine.pods_without_identity(), 110);
+    let mut seen = std::collections::HashSet::new();
+    for pod in &inventory.pods {
+        let identity = engine.pod_identity(&pod.namespace, &pod.name).expect("known");
+        assert!(identity == Identity::UNMANAGED || seen.insert(identity), "{identity} twice");
+    }
+    assert_eq!(seen.len(), 65_280);
+}

@@ -196,6 +196,14 @@ impl<'a> Merger<'a> {
 }
 
 impl Effect {
+    /// The number of the L7 fragment that it holds.
+    pub(crate) fn fragment(&self) -> Option<u32> {
+        match self {
+            Self::Redirect(_, fragment) | Self::DenyL7(_, fragment) => Some(*fragment),
+            Self::Allow | Self::Fixed(_) | Self::Deny | Self::Unsupported => None,
+        }
+    }
+
     fn l7_kind(&self) -> Option<L7Kind> {
         match self {
             Self::Redirect(kind, _) => Some(*kind),

@@ -90,6 +90,15 @@ impl CompiledRule {
         }
     }
 
+    /// Every L7 fragment that the rule holds.
+    pub(crate) fn fragments(&self) -> impl Iterator<Item = u32> {
+        self.halves
+            .iter()
+            .flatten()
+            .flat_map(|half| &half.entries)
+            .filter_map(|entry| entry.effect.fragment())
+    }
+
     /// Every peer number that the rule holds.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> {
         self.halves

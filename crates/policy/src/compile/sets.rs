@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// only grows stays small.
 const MAX_RULES_PER_SET: usize = 64;
 
+/// L7 sets and fragments together below which nothing is swept.
+const SWEEP_FROM: usize = 128;
+
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// What an L7 rule set is made of.
@@ -32,10 +35,13 @@ pub(crate) struct RuleSets {
     provenance_ids: Map<Provenance, u32>,
     set_ids: Map<Box<[u32]>, RuleId>,
     table: RuleTable,
-    fragments: Vec<Arc<L7Fragment>>,
+    fragments: Map<u32, Arc<L7Fragment>>,
     fragment_ids: Map<(FragmentRules, u32), u32>,
+    next_fragment: u32,
     l7_ids: Map<(L7SetKey, RuleId), L7RuleSetId>,
     l7: L7Table,
+    /// Sets and fragments that the last sweep left.
+    kept: usize,
 }
 
 impl RuleSets {
@@ -76,9 +82,10 @@ impl RuleSets {
         if let Some(&id) = self.fragment_ids.get(&(rules.clone(), rule)) {
             return id;
         }
-        let id = self.fragments.len() as u32;
+        let id = self.next_fragment;
+        self.next_fragment += 1;
         let fragment = L7Fragment { rule: self.set(&[rule]), rules: rules.clone() };
-        self.fragments.push(Arc::new(fragment));
+        self.fragments.insert(id, Arc::new(fragment));
         self.fragment_ids.insert((rules, rule), id);
         id
     }
@@ -87,12 +94,26 @@ impl RuleSets {
         if let Some(&id) = self.l7_ids.get(&(key.clone(), rule)) {
             return id;
         }
-        let resolve = |ids: &[u32]| ids.iter().map(|&id| Arc::clone(&self.fragments[id as usize])).collect();
+        let resolve = |ids: &[u32]| ids.iter().filter_map(|id| self.fragments.get(id).cloned()).collect();
         let set =
             L7RuleSet::new(key.kind, key.allow_all, resolve(&key.allow), resolve(&key.deny), key.audit, rule);
         let id = self.l7.push(set);
         self.l7_ids.insert((key, rule), id);
         id
+    }
+
+    /// Whether L7 sets and fragments have grown so much since the last sweep that another one pays.
+    pub(crate) fn sweep_is_due(&self) -> bool {
+        self.l7.len() + self.fragments.len() > 2 * self.kept + SWEEP_FROM
+    }
+
+    /// Forgets the L7 sets and fragments that nothing uses any more; their numbers are not given again.
+    pub(crate) fn sweep(&mut self, sets: impl Fn(L7RuleSetId) -> bool, fragments: impl Fn(u32) -> bool) {
+        self.l7.retain(&sets);
+        self.l7_ids.retain(|_, id| sets(*id));
+        self.fragments.retain(|id, _| fragments(*id));
+        self.fragment_ids.retain(|_, id| fragments(*id));
+        self.kept = self.l7.len() + self.fragments.len();
     }
 
     pub(crate) fn table(&self) -> RuleTable {

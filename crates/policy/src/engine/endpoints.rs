@@ -15,6 +15,7 @@ use crate::map::PolicyMap;
 use crate::provenance::RuleId;
 use crate::rule::Subject;
 use crate::snapshot::{Endpoint, EndpointId};
+use crate::verdict::L7RuleSetId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -112,6 +113,11 @@ impl Endpoints {
                 }
             }
         }
+    }
+
+    /// The L7 rule sets that any map names.
+    pub(crate) fn l7_sets(&self) -> Set<L7RuleSetId> {
+        self.halves.values().flat_map(|built| built.half.l7_sets()).collect()
     }
 
     /// Numbers of the rules that select an endpoint, and the names of its own ports.

@@ -85,13 +85,29 @@ impl Population {
     ) {
         let namespaces = namespace_labels(&inventory);
         let mut before = std::mem::take(&mut self.pods);
+        let mut compacted = false;
         for pod in &inventory.pods {
             let key = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
             let inherited = namespaces.get(&pod.namespace);
-            let known = before
-                .remove(&key)
-                .filter(|known| known.pod == *pod && self.namespaces.get(&pod.namespace) == inherited);
-            let known = known.unwrap_or_else(|| known_pod(pod, inherited, options, table, &self.pods));
+            let known = before.remove(&key).filter(|known| {
+                known.pod == *pod
+                    && self.namespaces.get(&pod.namespace) == inherited
+                    && known.identity != Identity::UNMANAGED
+            });
+            let known = known.unwrap_or_else(|| {
+                let labels = pod_labels(pod, inherited, &options.cluster);
+                let identity = table.allocate(&labels, Scope::Cluster).or_else(|| {
+                    // Once is enough: what this frees lasts for all pods of this inventory, or there is nothing.
+                    if std::mem::replace(&mut compacted, true) {
+                        return None;
+                    }
+                    let kept = self.pods.values().chain(before.values());
+                    let used: Set<Identity> = kept.map(|known| known.identity).collect();
+                    table.compact(|identity| used.contains(&identity));
+                    table.allocate(&labels, Scope::Cluster)
+                });
+                known_pod(pod, labels, identity)
+            });
             self.pods.insert(key, known);
         }
         let own = inventory.nodes.iter().find(|node| *node.name == *options.node_name);
@@ -292,18 +308,7 @@ impl Population {
     }
 }
 
-fn known_pod(
-    pod: &Pod,
-    inherited: Option<&Vec<Label>>,
-    options: &Options,
-    table: &mut IdentityTable,
-    used: &BTreeMap<(Arc<str>, Arc<str>), KnownPod>,
-) -> KnownPod {
-    let labels = pod_labels(pod, inherited, &options.cluster);
-    let identity = table.allocate(&labels, Scope::Cluster).or_else(|| {
-        table.compact(|identity| used.values().any(|known| known.identity == identity));
-        table.allocate(&labels, Scope::Cluster)
-    });
+fn known_pod(pod: &Pod, labels: LabelSet, identity: Option<Identity>) -> KnownPod {
     // Out of numbers: not world, not another pod's, but one that only rules for unmanaged pods let in.
     let identity = identity.unwrap_or(Identity::UNMANAGED);
     let workload = Arc::new(Workload {

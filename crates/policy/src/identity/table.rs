@@ -1,6 +1,6 @@
 //! Numbers for label sets: the same labels always get the same number, across restarts too.
 
-use super::Identity;
+use super::{Identity, well_known};
 use crate::label::{Label, LabelSet};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -95,10 +95,18 @@ impl IdentityTable {
         if let Some(&identity) = self.by_labels.get(labels) {
             return Some(identity);
         }
+        let well_known = (scope == Scope::Cluster).then(|| well_known::number(labels)).flatten();
+        if let Some(identity) = well_known.filter(|identity| !self.by_number.contains_key(identity)) {
+            self.set(identity, labels.clone());
+            return Some(identity);
+        }
         let (next, last) = match scope {
             Scope::Cluster => (&mut self.next_cluster, LAST_CLUSTER),
             Scope::NodeLocal => (&mut self.next_local, LAST_NODE_LOCAL),
         };
+        while *next <= last && self.by_number.contains_key(&Identity(*next)) {
+            *next += 1;
+        }
         if *next > last {
             return None;
         }
@@ -108,16 +116,12 @@ impl IdentityTable {
         Some(identity)
     }
 
-    /// Forgets every allocated number that `used` does not hold, so that full ranges can be used again.
+    /// Forgets every allocated number that `used` does not hold; the lowest free ones are given next.
     pub(crate) fn compact(&mut self, used: impl Fn(Identity) -> bool) {
         self.by_number.retain(|identity, _| identity.0 < Identity::FIRST_CLUSTER.0 || used(*identity));
         self.by_labels.retain(|_, identity| identity.0 < Identity::FIRST_CLUSTER.0 || used(*identity));
-        let highest = |first: u32, last: u32| {
-            let numbers = self.by_number.keys().map(|identity| identity.0);
-            numbers.filter(|number| (first..=last).contains(number)).max().map_or(first, |number| number + 1)
-        };
-        self.next_cluster = highest(Identity::FIRST_CLUSTER.0, LAST_CLUSTER);
-        self.next_local = highest(Identity::FIRST_NODE_LOCAL.0, LAST_NODE_LOCAL);
+        self.next_cluster = Identity::FIRST_CLUSTER.0;
+        self.next_local = Identity::FIRST_NODE_LOCAL.0;
     }
 
     /// Gives a reserved number other labels (the node's own, where it serves the Kubernetes API).
@@ -179,7 +183,7 @@ mod tests {
             assert!(table.allocate(&labels(&format!("k8s:n={n}")), Scope::Cluster).is_some());
         }
         assert_eq!(table.allocate(&labels("k8s:n=more"), Scope::Cluster), None);
-        table.compact(|identity| identity.0 < 1_000);
+        table.compact(|identity| identity.0 < 1_000 || identity.0 == LAST_CLUSTER);
         assert_eq!(table.allocate(&labels("k8s:n=more"), Scope::Cluster), Some(Identity(1_000)));
     }
 }

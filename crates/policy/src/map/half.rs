@@ -6,7 +6,7 @@ use super::table::{PROTOS, ProtoSlot, Range, Tables, TablesBuilder};
 use crate::direction::Direction;
 use crate::identity::Identity;
 use crate::provenance::RuleId;
-use crate::verdict::{Denial, DenyReason, Permit, Verdict};
+use crate::verdict::{Denial, DenyReason, L7RuleSetId, Permit, Verdict};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -109,6 +109,14 @@ impl Half {
 
     pub(crate) fn is_audited(&self) -> bool {
         self.body.audited
+    }
+
+    /// The L7 rule sets that its verdicts name.
+    pub(crate) fn l7_sets(&self) -> impl Iterator<Item = L7RuleSetId> {
+        self.body.answers.iter().filter_map(|verdict| match verdict {
+            Verdict::Allow(permit) => permit.l7(),
+            Verdict::Deny(_) => None,
+        })
     }
 
     pub(crate) fn entries(&self, direction: Direction) -> Vec<MapEntry> {
