@@ -101,8 +101,12 @@ impl Population {
                     if std::mem::replace(&mut compacted, true) {
                         return None;
                     }
-                    let kept = self.pods.values().chain(before.values());
-                    let used: Set<Identity> = kept.map(|known| known.identity).collect();
+                    let staying = inventory
+                        .pods
+                        .iter()
+                        .filter_map(|pod| before.get(&(Arc::clone(&pod.namespace), Arc::clone(&pod.name))));
+                    let used: Set<Identity> =
+                        self.pods.values().chain(staying).map(|known| known.identity).collect();
                     table.compact(|identity| used.contains(&identity));
                     table.allocate(&labels, Scope::Cluster)
                 });
