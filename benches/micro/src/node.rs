@@ -160,5 +160,6 @@ fn snapshot() -> Snapshot {
         policy: Arc::new(policy),
         ports: Arc::new(PortTable::new(ports, Vec::new(), Vec::new())),
         gateway: Gateway::default(),
+        learnt: 0,
     }
 }

@@ -24,6 +24,7 @@ pub mod conntrack;
 pub mod events;
 pub mod fragments;
 pub mod judge;
+pub mod learn;
 pub mod pipeline;
 pub mod ports;
 pub mod snapshot;

@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub ports: Arc<PortTable>,
     /// Addresses that the appliance uses as its own in ICMP errors, per family.
     pub gateway: Gateway,
+    /// Number of the last DNS answer (see [`learn`](crate::learn)) whose addresses are in force.
+    pub learnt: u64,
 }
 
 /// The appliance's addresses as pods see them: their default gateway.

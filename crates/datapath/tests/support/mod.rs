@@ -100,6 +100,7 @@ pub fn snapshot(epoch: u64, b: PolicyMap, ports: Vec<Port>) -> Snapshot {
         policy: Arc::new(policy),
         ports: Arc::new(PortTable::new(ports, vec![addr("192.168.0.1")], prefixes)),
         gateway: Gateway::default(),
+        learnt: 0,
     }
 }
 

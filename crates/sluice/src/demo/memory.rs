@@ -132,6 +132,7 @@ impl Cluster {
             policy: Arc::clone(&policy),
             ports: Arc::new(PortTable::new(ports, node.to_vec(), Vec::new())),
             gateway: Gateway::default(),
+            learnt: 0,
         };
         let shared = SharedSnapshot::new(arc_swap::ArcSwap::from_pointee(snapshot));
         let (writer, events) = EventRing::new(4096);
