@@ -31,3 +31,28 @@ pub struct KafkaResponse<'a> {
     /// Nanoseconds since the request.
     pub latency_ns: u64,
 }
+
+use crate::anomaly::Anomaly;
+use crate::inspector::{Context, End, Inspector, Settings, Side, Step};
+
+/// Kafka on one connection.
+#[derive(Debug)]
+pub struct Kafka;
+
+impl Kafka {
+    /// A connection that is about to begin.
+    #[must_use]
+    pub fn new(_settings: &Settings) -> Self {
+        Self
+    }
+}
+
+impl Inspector for Kafka {
+    fn feed(&mut self, _side: Side, _bytes: &[u8], _cx: &mut Context<'_>) -> Step {
+        Step::End(End::Anomaly(Anomaly::KafkaUnknownApi))
+    }
+
+    fn finish(&mut self, _side: Side, _undecided: usize, _cx: &mut Context<'_>) -> Option<End> {
+        None
+    }
+}
