@@ -3,6 +3,7 @@
 //! A drop reason is at the same time the pipeline's answer, a counter, a metric label and a log field. Reasons that
 //! Hubble knows carry its number and name (`flow.DropReason`); the others are ours and carry numbers from 1000.
 
+use l7::Anomaly;
 use packet::ParseError;
 use policy::DenyReason;
 
@@ -57,14 +58,21 @@ pub enum DropReason {
     Revoked,
     /// The pod is not ready yet (no identity).
     EndpointNotReady,
+    /// No room to hold more bytes of inspected connections back.
+    L7Backpressure,
+    /// An inspected connection is not what its protocol asks for.
+    L7(Anomaly),
 }
+
+/// Reasons before the first anomaly.
+const PLAIN: usize = 37;
 
 impl DropReason {
     /// Number of distinct counter slots: [`DropReason::index`] is below it.
     pub const COUNT: usize = Self::ALL.len();
 
     /// All reasons, in the order of their counters.
-    pub const ALL: &'static [Self] = &[
+    pub const ALL: &'static [Self] = &with_anomalies([
         Self::Malformed(ParseError::Truncated),
         Self::Malformed(ParseError::UnsupportedL2),
         Self::Malformed(ParseError::Vlan),
@@ -101,7 +109,8 @@ impl DropReason {
         Self::NeighbourRefused,
         Self::Revoked,
         Self::EndpointNotReady,
-    ];
+        Self::L7Backpressure,
+    ]);
 
     /// The reason's counter slot.
     #[must_use]
@@ -147,6 +156,8 @@ impl DropReason {
             Self::NeighbourRefused => 33,
             Self::Revoked => 34,
             Self::EndpointNotReady => 35,
+            Self::L7Backpressure => 36,
+            Self::L7(anomaly) => PLAIN + anomaly.index(),
         }
     }
 
@@ -194,9 +205,66 @@ impl DropReason {
             Self::NeighbourRefused => ("NEIGHBOUR_REFUSED", 1010),
             Self::Revoked => ("POLICY_REVOKED", 1011),
             Self::EndpointNotReady => ("DROP_EP_NOT_READY", 203),
+            Self::L7Backpressure => ("L7_BACKPRESSURE", 1012),
+            Self::L7(anomaly) => {
+                (ANOMALY_NAMES[anomaly.index()].as_str(), FIRST_ANOMALY + anomaly.index() as u32)
+            }
         }
     }
 }
+
+/// Number of the first anomaly; the others follow in the order of [`Anomaly::ALL`].
+pub(crate) const FIRST_ANOMALY: u32 = 1100;
+
+const fn with_anomalies(plain: [DropReason; PLAIN]) -> [DropReason; PLAIN + Anomaly::ALL.len()] {
+    let mut all = [DropReason::L7Backpressure; PLAIN + Anomaly::ALL.len()];
+    let mut slot = 0;
+    while slot < all.len() {
+        all[slot] = if slot < PLAIN { plain[slot] } else { DropReason::L7(Anomaly::ALL[slot - PLAIN]) };
+        slot += 1;
+    }
+    all
+}
+
+/// A name in Hubble's manner: upper case, underscores.
+#[derive(Copy, Clone)]
+struct UpperName {
+    bytes: [u8; Self::MAX],
+    len: usize,
+}
+
+impl UpperName {
+    const MAX: usize = 48;
+
+    const fn new(name: &str) -> Self {
+        let name = name.as_bytes();
+        assert!(name.len() <= Self::MAX, "a name of an anomaly is too long");
+        let mut upper = Self { bytes: [0; Self::MAX], len: name.len() };
+        let mut at = 0;
+        while at < name.len() {
+            upper.bytes[at] = if name[at] == b'-' { b'_' } else { name[at].to_ascii_uppercase() };
+            at += 1;
+        }
+        upper
+    }
+
+    const fn as_str(&'static self) -> &'static str {
+        match core::str::from_utf8(self.bytes.split_at(self.len).0) {
+            Ok(name) => name,
+            Err(_) => "UNKNOWN",
+        }
+    }
+}
+
+static ANOMALY_NAMES: [UpperName; Anomaly::ALL.len()] = {
+    let mut names = [UpperName::new(""); Anomaly::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = UpperName::new(Anomaly::ALL[at].name());
+        at += 1;
+    }
+    names
+};
 
 #[cfg(test)]
 mod tests {
@@ -207,5 +275,15 @@ mod tests {
         for (slot, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), slot, "{reason:?}");
         }
+    }
+
+    #[test]
+    fn anomalies_are_named_in_hubbles_manner() {
+        assert_eq!(DropReason::L7(Anomaly::HttpNotHttp).hubble(), ("HTTP_NOT_HTTP", 1100));
+        assert_eq!(DropReason::L7(Anomaly::HttpStartLine).hubble(), ("HTTP_START_LINE", 1101));
+        let mut names: Vec<_> = Anomaly::ALL.iter().map(|a| DropReason::L7(*a).hubble()).collect();
+        names.dedup();
+        assert_eq!(names.len(), Anomaly::ALL.len());
+        assert!(names.iter().all(|(name, _)| *name != "UNKNOWN" && *name == name.to_ascii_uppercase()));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::drop_reason::DropReason;
 use packet::{FlowKey, Instant, PortId, TcpFlags};
-use policy::{Direction, EndpointId, Identity, RuleId};
+use policy::{DenyReason, Direction, EndpointId, Identity, RuleId};
 
 /// One thing that happened to a flow.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -65,6 +65,16 @@ pub enum EventKind {
         /// The rules behind it, for policy drops.
         rule: RuleId,
     },
+    /// A message of an inspected connection. Its content is handed over beside the event, by
+    /// [`EventWriter::record_message`](crate::EventWriter::record_message).
+    Message {
+        /// What became of it.
+        verdict: MessageVerdict,
+        /// The side that decided; `None` where no side has rules and the message is only shown.
+        direction: Option<Direction>,
+        /// The rule that allowed it or whose deny condition matched; else the rules none of which allowed it.
+        rule: RuleId,
+    },
     /// A connection ended.
     Close {
         /// How.
@@ -89,6 +99,19 @@ pub enum VerdictKind {
     Audited,
     /// Denied.
     Denied(DropReason),
+}
+
+/// What became of a message.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum MessageVerdict {
+    /// Passed on.
+    Forwarded,
+    /// Refused by policy.
+    Dropped(DenyReason),
+    /// Denied by policy, let pass by audit mode.
+    Audited,
+    /// Not understood.
+    Error,
 }
 
 /// How a packet relates to its connection (Hubble's `trace_reason`).

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod detail;
 pub mod drop_reason;
 pub mod event;
 pub mod filter;
@@ -18,8 +19,9 @@ mod summary;
 #[cfg(test)]
 mod testing;
 
+pub use detail::{Detail, Message};
 pub use drop_reason::DropReason;
-pub use event::{CloseReason, EventKind, FlowEvent, TraceReason, VerdictKind};
+pub use event::{CloseReason, EventKind, FlowEvent, MessageVerdict, TraceReason, VerdictKind};
 pub use filter::{Filters, FlowFilter};
 pub use record::{Record, Resolver, Workload};
 pub use ring::{EventReader, EventRing, EventWriter};

@@ -1,7 +1,7 @@
 //! Counters with Hubble's names, fed from events and from snapshots of the workers' statistics.
 
 use crate::drop_reason::DropReason;
-use crate::event::{CloseReason, EventKind, FlowEvent, VerdictKind};
+use crate::event::{CloseReason, EventKind, FlowEvent, MessageVerdict, VerdictKind};
 use crate::record::Verdict;
 use packet::packet::proto;
 use std::collections::BTreeMap;
@@ -45,6 +45,15 @@ impl Metrics {
                 ("Drop", Verdict::Dropped)
             }
             EventKind::Trace { .. } => ("Trace", Verdict::Forwarded),
+            EventKind::Message { verdict, .. } => (
+                "L7",
+                match verdict {
+                    MessageVerdict::Forwarded => Verdict::Forwarded,
+                    MessageVerdict::Dropped(_) => Verdict::Dropped,
+                    MessageVerdict::Audited => Verdict::Audit,
+                    MessageVerdict::Error => Verdict::Error,
+                },
+            ),
             EventKind::Close { reason: CloseReason::Revoked, .. } => ("Close", Verdict::Dropped),
             EventKind::Close { .. } => ("Close", Verdict::Traced),
             EventKind::Verdict { verdict, .. } => (

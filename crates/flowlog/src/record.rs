@@ -5,6 +5,7 @@
 //! Hubble's files too, so unknown fields are ignored and every field has a default.
 
 mod l4;
+mod l7;
 mod resolve;
 mod types;
 
@@ -16,6 +17,7 @@ pub use types::{
     Rule, Time, TracePoint, TraceReasonName, TrafficDirection, Verdict, WorkloadRef, message_type,
 };
 
+use crate::detail::Message;
 use crate::drop_reason::DropReason;
 use crate::event::{CloseReason, EventKind, FlowEvent, TraceReason, VerdictKind};
 use crate::summary;
@@ -107,6 +109,17 @@ impl Record {
     /// Resolves `event`. `seq` numbers the records of this run and makes the `uuid` distinct.
     #[must_use]
     pub fn from_event(event: &FlowEvent, names: &dyn Resolver, seq: u64) -> Self {
+        Self::from_message(event, None, names, seq)
+    }
+
+    /// Resolves `event`, and what its message says if it is one.
+    #[must_use]
+    pub fn from_message(
+        event: &FlowEvent,
+        message: Option<&Message>,
+        names: &dyn Resolver,
+        seq: u64,
+    ) -> Self {
         let mut record = Self {
             time: Some(Time::from_nanos(names.wall_clock_offset_ns() + i128::from(event.at.as_nanos()))),
             uuid: uuid(names.run_id(), seq),
@@ -138,6 +151,9 @@ impl Record {
                     Some(EventType { kind: message_type::DROP, sub_type: reason.hubble().1 as i32 });
                 record.traffic_direction = direction.map_or_else(|| seen_from(event), TrafficDirection::from);
                 record.denied(reason, direction, names.rules(rule), &mut extra);
+            }
+            EventKind::Message { verdict, direction, rule } => {
+                record.message(event, message, (verdict, direction), names.rules(rule), &mut extra);
             }
             EventKind::Close { reason, packets, bytes, duration_ns } => {
                 let close = CloseInfo::new(reason, packets, bytes, duration_ns);

@@ -2,26 +2,48 @@
 //!
 //! One writer, one reader, no lock and no allocation after construction. The writer never waits: an event that finds
 //! no room is shed and counted, so a slow reader costs log lines and never packets.
+//!
+//! What messages say has no fixed size and goes through a second ring, of bytes: two bytes of length and as many bytes
+//! of content for every [`EventKind::Message`], in the order of the events. They are written before the event is, so
+//! whoever has the event finds its content; both go or neither.
 
-use crate::event::FlowEvent;
+use crate::detail::{self, Detail, MAX_ENCODED, Message};
+use crate::event::{EventKind, FlowEvent};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of the length before the content of a message.
+const PREFIX: usize = 2;
+
+/// Room for the content of messages: so many bytes for each event that fits. A typical request takes 100 to 300.
+const BYTES_PER_EVENT: usize = 128;
+
+/// The most room for content that a ring gets unless told otherwise.
+const MAX_CONTENT: usize = 4 << 20;
 
 /// Makes the two ends of a ring.
 #[derive(Debug)]
 pub struct EventRing;
 
 impl EventRing {
-    /// A ring with room for `capacity` events (at least one).
+    /// A ring with room for `capacity` events (at least one), and for the content of a share of them.
     #[must_use]
     #[expect(clippy::new_ret_no_self, reason = "a ring is only ever held as its two ends")]
     pub fn new(capacity: usize) -> (EventWriter, EventReader) {
+        Self::with_content(capacity, capacity.saturating_mul(BYTES_PER_EVENT).min(MAX_CONTENT))
+    }
+
+    /// A ring with room for `capacity` events and `bytes` of content (at least that of one message).
+    #[must_use]
+    pub fn with_content(capacity: usize, bytes: usize) -> (EventWriter, EventReader) {
         let (producer, consumer) = RingBuffer::new(capacity.max(1));
+        let (content, contents) = RingBuffer::new(bytes.max(PREFIX + MAX_ENCODED));
         let shed = Arc::new(AtomicU64::new(0));
+        let buffer = || vec![0; PREFIX + MAX_ENCODED].into_boxed_slice();
         (
-            EventWriter { producer, shed: 0, published: Arc::clone(&shed) },
-            EventReader { consumer, published: shed },
+            EventWriter { producer, content, buffer: buffer(), shed: 0, published: Arc::clone(&shed) },
+            EventReader { consumer, contents, buffer: buffer(), published: shed },
         )
     }
 }
@@ -30,6 +52,8 @@ impl EventRing {
 #[derive(Debug)]
 pub struct EventWriter {
     producer: Producer<FlowEvent>,
+    content: Producer<u8>,
+    buffer: Box<[u8]>,
     shed: u64,
     published: Arc<AtomicU64>,
 }
@@ -38,7 +62,36 @@ impl EventWriter {
     /// Hands `event` over, or counts it as shed when the ring is full. Never blocks.
     #[inline]
     pub fn record(&mut self, event: FlowEvent) {
-        if self.producer.push(event).is_err() {
+        if matches!(event.kind, EventKind::Message { .. }) {
+            self.put(event, 0);
+        } else if self.producer.push(event).is_err() {
+            self.shed_one();
+        }
+    }
+
+    /// Hands over `event`, which is an [`EventKind::Message`], and what the message says; or neither, and counts it as
+    /// shed, when there is no room for both. Never blocks, never allocates.
+    pub fn record_message(&mut self, event: FlowEvent, detail: Detail<'_>) {
+        if !matches!(event.kind, EventKind::Message { .. }) {
+            // Nobody would take the content out again.
+            return self.record(event);
+        }
+        match self.buffer.get_mut(PREFIX..).and_then(|buffer| detail::encode(detail, buffer)) {
+            Some(len) => self.put(event, len),
+            None => self.shed_one(),
+        }
+    }
+
+    /// Hands over a message whose content is the first `len` bytes of the buffer behind the prefix.
+    fn put(&mut self, event: FlowEvent, len: usize) {
+        let Ok(prefix) = u16::try_from(len) else { return self.shed_one() };
+        if self.producer.is_full() {
+            return self.shed_one();
+        }
+        self.buffer[..PREFIX].copy_from_slice(&prefix.to_le_bytes());
+        // Only this end fills the ring of events, so the room that was there is still there.
+        let written = self.content.push_entire_slice(&self.buffer[..PREFIX + len]).is_ok();
+        if !written || self.producer.push(event).is_err() {
             self.shed_one();
         }
     }
@@ -61,19 +114,54 @@ impl EventWriter {
 #[derive(Debug)]
 pub struct EventReader {
     consumer: Consumer<FlowEvent>,
+    contents: Consumer<u8>,
+    buffer: Box<[u8]>,
     published: Arc<AtomicU64>,
 }
 
 impl EventReader {
-    /// Takes up to `max` events, oldest first, and answers how many there were.
+    /// Takes up to `max` events, oldest first, without what messages say; answers how many there were.
     pub fn drain(&mut self, max: usize, mut each: impl FnMut(FlowEvent)) -> usize {
+        self.take(max, |reader, event| {
+            if matches!(event.kind, EventKind::Message { .. }) {
+                reader.content();
+            }
+            each(event);
+        })
+    }
+
+    /// Takes up to `max` events, oldest first, each message with what it says; answers how many there were.
+    pub fn drain_messages(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(FlowEvent, Option<Arc<Message>>),
+    ) -> usize {
+        self.take(max, |reader, event| {
+            let message = match event.kind {
+                EventKind::Message { .. } => reader.content().and_then(detail::decode).map(Arc::new),
+                _ => None,
+            };
+            each(event, message);
+        })
+    }
+
+    fn take(&mut self, max: usize, mut each: impl FnMut(&mut Self, FlowEvent)) -> usize {
         for taken in 0..max {
             match self.consumer.pop() {
-                Ok(event) => each(event),
+                Ok(event) => each(self, event),
                 Err(rtrb::PopError::Empty) => return taken,
             }
         }
         max
+    }
+
+    /// The content that is next in the ring of bytes; `None` if there is none.
+    fn content(&mut self) -> Option<&[u8]> {
+        let mut prefix = [0; PREFIX];
+        self.contents.pop_entire_slice(&mut prefix).ok()?;
+        let buffer = self.buffer.get_mut(..usize::from(u16::from_le_bytes(prefix)))?;
+        self.contents.pop_entire_slice(buffer).ok()?;
+        (!buffer.is_empty()).then_some(buffer)
     }
 
     /// Events shed by the writer since the ring was made.
@@ -93,6 +181,12 @@ impl EventReader {
 mod tests {
     use super::*;
     use crate::testing::event;
+    use l7::http::{HttpRequest, Version};
+
+    #[test]
+    fn an_event_stays_small() {
+        assert_eq!(size_of::<FlowEvent>(), 144);
+    }
 
     #[test]
     fn sheds_and_counts_when_full() {
@@ -110,6 +204,84 @@ mod tests {
         assert_eq!((reader.drain(9, |_| ()), reader.shed()), (1, 3));
         drop(writer);
         assert!(reader.is_abandoned());
+    }
+
+    fn message(method: &'static [u8]) -> HttpRequest<'static> {
+        HttpRequest {
+            version: Version::Http11,
+            method,
+            path: b"/",
+            normal_path: b"/",
+            host: b"api",
+            headers: &[],
+            stream: 0,
+        }
+    }
+
+    fn methods(reader: &mut EventReader) -> Vec<Option<String>> {
+        let mut seen = Vec::new();
+        reader.drain_messages(usize::MAX, |_, message| {
+            seen.push(match message.as_deref() {
+                Some(Message::HttpRequest { method, .. }) => Some(method.clone()),
+                other => other.map(|m| format!("{m:?}")),
+            });
+        });
+        seen
+    }
+
+    #[test]
+    fn each_message_has_its_own_content() {
+        let (mut writer, mut reader) = EventRing::new(8);
+        let kind = EventKind::Message {
+            verdict: crate::MessageVerdict::Forwarded,
+            direction: None,
+            rule: policy::RuleId::NONE,
+        };
+        let said = FlowEvent { kind, ..event() };
+        let get = Detail::HttpRequest(&message(b"GET"));
+        writer.record(event());
+        writer.record_message(said, get);
+        writer.record(said);
+        writer.record_message(event(), get);
+        writer.record_message(said, Detail::HttpRequest(&message(b"PUT")));
+        let text = |t: &str| Some(t.to_owned());
+        assert_eq!(methods(&mut reader), [None, text("GET"), None, None, text("PUT")]);
+        // Contents that nobody wants are taken out all the same.
+        writer.record_message(said, get);
+        assert_eq!(reader.drain(9, |_| ()), 1);
+        writer.record_message(said, Detail::HttpRequest(&message(b"POST")));
+        assert_eq!(methods(&mut reader), [text("POST")]);
+    }
+
+    #[test]
+    fn event_and_content_go_together_or_not_at_all() {
+        let kind = EventKind::Message {
+            verdict: crate::MessageVerdict::Forwarded,
+            direction: None,
+            rule: policy::RuleId::NONE,
+        };
+        let said = FlowEvent { kind, ..event() };
+        let long = [b'x'; 2048];
+        let request = HttpRequest { path: &long, ..message(b"GET") };
+        // Room for three such contents and many events.
+        let (mut writer, mut reader) = EventRing::with_content(64, 8194);
+        for round in 1..=100 {
+            for _ in 0..5 {
+                writer.record_message(said, Detail::HttpRequest(&request));
+            }
+            writer.record(event());
+            assert_eq!(writer.shed(), round * 2);
+            let seen = methods(&mut reader);
+            assert_eq!(seen.iter().filter(|m| m.as_deref() == Some("GET")).count(), 3);
+            assert_eq!(seen.last(), Some(&None), "room for a small event is left");
+        }
+        // Room for contents and for two events.
+        let (mut writer, mut reader) = EventRing::new(2);
+        for _ in 0..3 {
+            (0..4).for_each(|_| writer.record_message(said, Detail::HttpRequest(&message(b"GET"))));
+            assert_eq!(methods(&mut reader).len(), 2);
+        }
+        assert_eq!(writer.shed(), 6);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! The lock is held for a pointer's worth of work: a reader copies a bounded batch of `Arc`s and filters outside of it.
 //! A reader that falls behind by more than the ring loses the oldest records and is told how many.
 
+use crate::detail::Message;
 use crate::event::FlowEvent;
 use crate::record::{Record, Resolver};
 use std::collections::VecDeque;
@@ -34,15 +35,17 @@ pub type Names = Arc<dyn Resolver + Send + Sync>;
 #[derive(Clone, Debug)]
 enum Slot {
     Made(Arc<Record>),
-    Raw(FlowEvent),
+    Raw(FlowEvent, Option<Arc<Message>>),
 }
 
 impl Slot {
     fn made(&self, seq: u64, names: Option<&Names>) -> Arc<Record> {
         match (self, names) {
             (Self::Made(record), _) => Arc::clone(record),
-            (Self::Raw(event), Some(names)) => Arc::new(Record::from_event(event, names.as_ref(), seq)),
-            (Self::Raw(event), None) => Arc::new(Record::from_event(event, &Nameless, seq)),
+            (Self::Raw(event, message), names) => {
+                let names: &dyn Resolver = names.map_or(&Nameless, |names| names.as_ref());
+                Arc::new(Record::from_message(event, message.as_deref(), names, seq))
+            }
         }
     }
 }
@@ -145,8 +148,14 @@ impl Store {
 
     /// Adds events in order, as they are.
     pub fn push_events(&self, events: &[FlowEvent]) {
+        self.push_messages(events.iter().map(|event| (*event, None)));
+    }
+
+    /// Adds events in order, as they are, messages with what they say.
+    pub fn push_messages(&self, events: impl ExactSizeIterator<Item = (FlowEvent, Option<Arc<Message>>)>) {
         // What this very batch would push out again need not come in.
         let skip = events.len().saturating_sub(self.capacity);
+        // Freeing is not done under the lock.
         let mut dropped = Vec::new();
         {
             let mut inner = self.lock();
@@ -154,9 +163,13 @@ impl Store {
                 dropped.extend(inner.records.drain(..));
                 inner.first += (dropped.len() + skip) as u64;
             }
-            for event in &events[skip..] {
-                if let Some(Slot::Made(record)) = inner.push(Slot::Raw(*event), self.capacity) {
-                    dropped.push(Slot::Made(record));
+            for (at, (event, message)) in events.enumerate() {
+                if at < skip {
+                    continue;
+                }
+                match inner.push(Slot::Raw(event, message), self.capacity) {
+                    None | Some(Slot::Raw(_, None)) => {}
+                    Some(slot) => dropped.push(slot),
                 }
             }
         }
@@ -168,7 +181,7 @@ impl Store {
         let mut inner = self.lock();
         let Inner { records, names: current, first, .. } = &mut *inner;
         for (seq, slot) in (*first..).zip(records.iter_mut()) {
-            if matches!(slot, Slot::Raw(_)) {
+            if matches!(slot, Slot::Raw(..)) {
                 *slot = Slot::Made(slot.made(seq, current.as_ref()));
             }
         }

@@ -1,7 +1,9 @@
 //! The one-line texts of a record, and the names of drop reasons as Hubble prints them.
 
+use crate::drop_reason::FIRST_ANOMALY;
 use crate::event::FlowEvent;
 use crate::record::{CloseInfo, L4, Record, TcpFlagSet};
+use l7::Anomaly;
 use policy::Direction;
 
 pub(crate) fn of_packet(event: &FlowEvent) -> String {
@@ -146,7 +148,11 @@ pub fn drop_text(number: u32) -> std::borrow::Cow<'static, str> {
         1009 => "No buffer for an answer",
         1010 => "Neighbour message refused",
         1011 => "Policy revoked",
-        other => return other.to_string().into(),
+        1012 => "L7 backpressure",
+        other => {
+            let anomaly = other.checked_sub(FIRST_ANOMALY).and_then(|at| Anomaly::ALL.get(at as usize));
+            return anomaly.map_or_else(|| other.to_string(), |a| format!("L7 {}", a.name())).into();
+        }
     };
     text.into()
 }

@@ -48,7 +48,7 @@ pub fn start(
         let mut batch = Vec::with_capacity(BATCH);
         let mut known: Option<Arc<Snapshot>> = None;
         loop {
-            let taken = reader.drain(BATCH, |event| batch.push(event));
+            let taken = reader.drain_messages(BATCH, |event, message| batch.push((event, message)));
             let (shed, before) = (reader.shed(), log.shed.load(Ordering::Relaxed));
             if shed > before {
                 log.store.add_lost(shed - before);
@@ -66,10 +66,9 @@ pub fn start(
             }
             if taken > 0 {
                 let mut metrics = log.metrics();
-                batch.iter().for_each(|event| metrics.event(event));
+                batch.iter().for_each(|(event, _)| metrics.event(event));
                 drop(metrics);
-                log.store.push_events(&batch);
-                batch.clear();
+                log.store.push_messages(batch.drain(..));
             }
             if taken < BATCH {
                 std::thread::sleep(PAUSE);
