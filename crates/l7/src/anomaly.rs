@@ -111,6 +111,8 @@ anomalies! {
     MidStream = "mid-stream",
     /// TCP: the other end acknowledges nothing any more.
     Unacknowledged = "unacknowledged",
+    /// DNS: a zone transfer, or an operation other than a query.
+    DnsUnsupported = "dns-unsupported",
 }
 
 impl Anomaly {
