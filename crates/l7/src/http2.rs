@@ -1,5 +1,7 @@
 //! HTTP/2 on one connection.
 
+pub mod hpack;
+
 use crate::anomaly::Anomaly;
 use crate::inspector::{Context, End, Inspector, Settings, Side, Step};
 
