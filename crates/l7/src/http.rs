@@ -1,4 +1,15 @@
 //! HTTP of any version: what a message says, and which version a connection speaks.
+//!
+//! [`Http`] decides on the client's first bytes. Those of the HTTP/2 preface (RFC 9113 §3.4) are waited for while what
+//! is at hand could still become it; everything else is HTTP/1, which refuses what it cannot read. Nothing passes
+//! before that is decided, and a server that speaks first is no HTTP server.
+
+use crate::anomaly::Anomaly;
+use crate::http1::Http1;
+use crate::inspector::{Context, End, Inspector, Settings, Side, Step};
+
+/// What a client sends first when it knows that the server speaks HTTP/2 (RFC 9113 §3.4).
+pub const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Version of a message.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -71,4 +82,57 @@ pub struct HttpResponse<'a> {
     pub grpc_status: Option<u32>,
     /// HTTP/2 stream; 0 for HTTP/1.
     pub stream: u32,
+}
+
+/// One connection, of whichever version.
+#[derive(Debug)]
+pub struct Http(Version1Or2);
+
+#[derive(Debug)]
+enum Version1Or2 {
+    Undecided,
+    One(Http1),
+}
+
+impl Http {
+    /// A connection on which nothing was said yet.
+    #[must_use]
+    pub const fn new(_settings: &Settings) -> Self {
+        Self(Version1Or2::Undecided)
+    }
+
+    /// Decides by the client's first bytes; `Err` is the answer while that cannot be said.
+    fn decide(&mut self, side: Side, bytes: &[u8]) -> Result<(), Step> {
+        match side {
+            _ if bytes.is_empty() => Err(Step::NeedMore),
+            Side::Server => Err(Step::End(End::Anomaly(Anomaly::HttpUnexpectedResponse))),
+            Side::Client if bytes.starts_with(PREFACE) => Err(Step::End(End::Anomaly(Anomaly::Http2Preface))),
+            Side::Client if PREFACE.starts_with(bytes) => Err(Step::NeedMore),
+            Side::Client => {
+                self.0 = Version1Or2::One(Http1::new());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Inspector for Http {
+    fn feed(&mut self, side: Side, bytes: &[u8], cx: &mut Context<'_>) -> Step {
+        if matches!(self.0, Version1Or2::Undecided)
+            && let Err(step) = self.decide(side, bytes)
+        {
+            return step;
+        }
+        match &mut self.0 {
+            Version1Or2::Undecided => Step::NeedMore,
+            Version1Or2::One(http1) => http1.feed(side, bytes, cx),
+        }
+    }
+
+    fn finish(&mut self, side: Side, undecided: usize, cx: &mut Context<'_>) -> Option<End> {
+        match &mut self.0 {
+            Version1Or2::Undecided => None,
+            Version1Or2::One(http1) => http1.finish(side, undecided, cx),
+        }
+    }
 }

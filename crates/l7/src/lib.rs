@@ -14,6 +14,8 @@ pub mod http2;
 pub mod inspector;
 pub mod judge;
 pub mod kafka;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tls;
 
 pub use anomaly::Anomaly;
