@@ -3,28 +3,33 @@
 //! Every node sees itself as `host` and the others as `remote-node`, so there is one engine per node, the same one
 //! that runs there, and each side of a flow is asked on its own node.
 
+mod message;
+
+pub(crate) use message::decide;
+pub use message::{DnsFacts, HttpFacts, KafkaFacts, MessageAnswer, TlsFacts};
+
 use crate::direction::Direction;
 use crate::document::Outcome;
 use crate::engine::{Engine, Options, Report, SourceFile};
 use crate::explain::Explanation;
 use crate::identity::Identity;
 use crate::inventory::Inventory;
-use crate::l7::{HttpRequest, KafkaRequest, L7Decision, L7Kind};
 use crate::provenance::RuleId;
 use crate::snapshot::PolicySnapshot;
 use crate::verdict::Verdict;
 use packet::Addr;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A new connection from `src` to `dst`, perhaps with its first message.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Flow {
     /// Name of the flow.
     pub id: String,
-    /// `pod/NS/NAME`, `node/NAME`, `ext/NAME` or `special/NAME`.
+    /// `pod/NS/NAME`, `node/NAME`, `ext/NAME`, `special/NAME`, or `ip/ADDRESS` for whoever has that address.
     pub src: String,
     /// The same for the destination.
     pub dst: String,
@@ -41,49 +46,9 @@ pub struct Flow {
     /// A Kafka request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaFacts>,
-}
-
-/// An HTTP request.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpFacts {
-    /// Method.
-    #[serde(default)]
-    pub method: String,
-    /// Path with query.
-    #[serde(default)]
-    pub path: String,
-    /// Authority.
-    #[serde(default)]
-    pub host: String,
-    /// Header fields.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-}
-
-/// A DNS question.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct DnsFacts {
-    /// The name asked for.
-    pub name: String,
-}
-
-/// A Kafka request.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct KafkaFacts {
-    /// API key.
-    pub api_key: i16,
-    /// API version.
-    #[serde(default)]
-    pub api_version: i16,
-    /// Client id.
-    #[serde(default, rename = "clientID")]
-    pub client_id: String,
-    /// Topics.
-    #[serde(default)]
-    pub topics: Vec<String>,
+    /// A TLS hello.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsFacts>,
 }
 
 /// The answers for a set of flows.
@@ -135,6 +100,13 @@ pub struct FlowLine {
     pub l4: &'static str,
     /// Both sides with their L7 answers.
     pub verdict: &'static str,
+    /// Allowed only after header fields were changed (`mismatch: ADD`, `DELETE`, `REPLACE`), as Cilium does. Here they
+    /// are not changed, and the datapath denies such a message.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub needs_rewriting: bool,
+    /// Let pass only because audit mode is on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub audited: bool,
     /// The rules behind each side's answer.
     pub rules: SideRules,
 }
@@ -189,8 +161,9 @@ pub struct Offline {
 /// What one side says.
 struct Side {
     word: String,
-    l7: Option<L7Decision>,
+    l7: Option<MessageAnswer>,
     allowed: bool,
+    audited: bool,
     rules: Vec<RuleRef>,
 }
 
@@ -261,15 +234,20 @@ impl Offline {
         let egress = self.side(Direction::Egress, src, dst, proto, flow);
         let ingress = self.side(Direction::Ingress, dst, src, proto, flow);
         let word = |yes| if yes { "allowed" } else { "denied" };
-        let l7 = |side: &Side| side.l7.map(|decision| word(decision.allowed));
+        let l7 = |side: &Side| side.l7.map(|answer| word(answer.decision.allowed));
         let l4 = egress.allowed && ingress.allowed;
-        let messages = [&egress, &ingress].iter().all(|side| side.l7.is_none_or(|decision| decision.allowed));
+        let sides = [&egress, &ingress];
+        let messages = sides.iter().all(|side| side.l7.is_none_or(|answer| answer.decision.allowed));
+        let allowed = l4 && messages;
+        let rewriting = sides.iter().any(|side| side.l7.is_some_and(|answer| answer.needs_rewriting));
         Ok(FlowLine {
             id: flow.id.clone(),
             egress_l7: l7(&egress),
             ingress_l7: l7(&ingress),
             l4: word(l4),
-            verdict: word(l4 && messages),
+            verdict: word(allowed),
+            needs_rewriting: allowed && rewriting,
+            audited: allowed && sides.iter().any(|side| side.audited),
             rules: SideRules { egress: egress.rules, ingress: ingress.rules },
             egress: egress.word,
             ingress: ingress.word,
@@ -289,7 +267,7 @@ impl Offline {
         let explained = sides.into_iter().filter_map(|(direction, subject, peer)| {
             let (engine, namespace, name) = self.subject(subject)?;
             let peer = identity(engine, &engine.snapshot(), peer);
-            engine.explain(direction, (namespace, name), peer, proto, flow.port)
+            engine.explain(direction, (namespace, name), peer, proto, flow)
         });
         Ok(explained.collect())
     }
@@ -301,7 +279,8 @@ impl Offline {
             Some((engine, endpoint))
         });
         let Some((engine, endpoint)) = found else {
-            return Side { word: "none".to_owned(), l7: None, allowed: true, rules: Vec::new() };
+            let word = "none".to_owned();
+            return Side { word, l7: None, allowed: true, audited: false, rules: Vec::new() };
         };
         let snapshot = engine.snapshot();
         let identity = identity(engine, &snapshot, peer);
@@ -311,14 +290,19 @@ impl Offline {
             Verdict::Allow(permit) => match permit.l7().and_then(|id| snapshot.l7.get(id)) {
                 None => ("allowed".to_owned(), None, permit.rule()),
                 Some(set) => {
-                    let decision = decide(set, flow);
-                    let rule = decision.map_or(permit.rule(), |decision| decision.rule);
-                    (format!("redirect:{}", set.kind()), decision, rule)
+                    let answer = decide(set, flow);
+                    let rule = answer.map_or(permit.rule(), |answer| answer.decision.rule);
+                    (format!("redirect:{}", set.kind()), answer, rule)
                 }
             },
         };
-        let allowed = matches!(verdict, Verdict::Allow(_));
-        Side { word, l7, allowed, rules: references(&snapshot, rule) }
+        let (allowed, audited) = match verdict {
+            Verdict::Allow(permit) => {
+                (true, permit.audited() || l7.is_some_and(|answer| answer.decision.audited))
+            }
+            Verdict::Deny(_) => (false, false),
+        };
+        Side { word, l7, allowed, audited, rules: references(&snapshot, rule) }
     }
 
     fn end<'a>(&'a self, name: &'a str) -> Option<End<'a>> {
@@ -336,8 +320,20 @@ impl Offline {
                 let special = self.inventory.special.iter().find(|special| *special.name == *name)?;
                 End::Special(Identity::from_reserved_name(&special.reserved)?)
             }
+            "ip" => self.address(name.parse().ok()?),
             _ => return None,
         })
+    }
+
+    /// Whoever has an address; nobody known is somebody outside.
+    fn address(&self, ip: IpAddr) -> End<'_> {
+        if let Some(pod) = self.inventory.pods.iter().find(|pod| pod.ips.contains(&ip)) {
+            return End::Pod { namespace: &pod.namespace, name: &pod.name, node: &pod.node };
+        }
+        match self.inventory.nodes.iter().find(|node| node.ips.contains(&ip)) {
+            Some(node) => End::Node(&node.name),
+            None => End::External(ip.into()),
+        }
     }
 
     fn subject<'a>(&'a self, end: End<'a>) -> Option<(&'a Engine, &'a str, &'a str)> {
@@ -355,34 +351,6 @@ fn identity(engine: &Engine, snapshot: &PolicySnapshot, end: End<'_>) -> Identit
         End::Node(name) => engine.node_identity(name).unwrap_or(Identity::UNKNOWN),
         End::External(addr) => snapshot.ip_cache.lookup(addr),
         End::Special(identity) => identity,
-    }
-}
-
-/// The answer for the flow's message; none if it has none, and no for one of another protocol.
-fn decide(set: &crate::l7::L7RuleSet, flow: &Flow) -> Option<L7Decision> {
-    match (set.kind(), &flow.http, &flow.dns, &flow.kafka) {
-        (_, None, None, None) => None,
-        (L7Kind::Dns, _, Some(dns), _) => Some(set.dns(&dns.name)),
-        (_, _, _, Some(kafka)) => {
-            let topics: Vec<&str> = kafka.topics.iter().map(String::as_str).collect();
-            Some(set.kafka(&KafkaRequest {
-                api_key: kafka.api_key,
-                api_version: kafka.api_version,
-                client_id: &kafka.client_id,
-                topics: &topics,
-            }))
-        }
-        (_, Some(http), _, _) => {
-            let headers: Vec<(&str, &str)> =
-                http.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-            Some(set.http(&HttpRequest {
-                method: http.method.as_bytes(),
-                path: http.path.as_bytes(),
-                host: http.host.as_bytes(),
-                headers: &headers,
-            }))
-        }
-        (_, None, Some(dns), None) => Some(set.dns(&dns.name)),
     }
 }
 

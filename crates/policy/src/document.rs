@@ -11,7 +11,7 @@ mod cursor;
 mod diagnostic;
 mod inventory;
 mod kubernetes;
-mod l7;
+pub(crate) mod l7;
 mod metadata;
 mod peers;
 mod ports;

@@ -1,8 +1,12 @@
 //! Why a packet gets its verdict: every rule that speaks about it, which decided, and what would change the answer.
 //!
-//! The verdict is the one of the compiled map. What is told beside it comes from a walk over the documents, rule by
-//! rule, which is slow and meant for people.
+//! The verdict is the one of the compiled map, and the answer to a message that of its rule set. What is told beside
+//! them comes from a walk over the documents, rule by rule, which is slow and meant for people.
 
+mod change;
+mod conditions;
+
+use crate::conformance::{Flow, MessageAnswer, decide};
 use crate::direction::Direction;
 use crate::engine::Engine;
 use crate::identity::Identity;
@@ -10,7 +14,8 @@ use crate::l7::L7Kind;
 use crate::label::LabelSet;
 use crate::provenance::Provenance;
 use crate::rule::DefaultDeny;
-use crate::verdict::{DenyReason, Verdict};
+use crate::verdict::Verdict;
+pub use conditions::MessageFit;
 
 /// One side of a flow, explained.
 #[derive(Clone, Debug)]
@@ -29,7 +34,9 @@ pub struct Explanation {
     pub verdict: Verdict,
     /// The protocol whose rules decide the rest.
     pub l7: Option<L7Kind>,
-    /// The rules behind the answer.
+    /// The answer to the message, where this side inspects and the flow has one.
+    pub message: Option<MessageAnswer>,
+    /// The rules behind the answer: that to the message, if there is one.
     pub decided_by: Vec<Provenance>,
     /// Every element of every rule that selects the subject and speaks about this direction.
     pub considered: Vec<Considered>,
@@ -48,8 +55,10 @@ pub struct Considered {
     pub peer: bool,
     /// Whether protocol and port are among its ports.
     pub port: bool,
-    /// Whether it has conditions on messages.
-    pub l7: bool,
+    /// Its conditions on messages, as text; none means any message.
+    pub conditions: Option<String>,
+    /// How the message fits them, where there are conditions and a message.
+    pub message: Option<MessageFit>,
     /// Why what it would allow is denied.
     pub unsupported: Option<&'static str>,
     /// Whether its policy is in audit mode.
@@ -62,10 +71,17 @@ impl Considered {
     pub fn matches(&self) -> bool {
         self.peer && self.port
     }
+
+    /// Whether it covers the packet and the message.
+    #[must_use]
+    pub fn matches_message(&self) -> bool {
+        self.matches() && self.message.is_none_or(|fit| fit == MessageFit::Fits)
+    }
 }
 
 impl Engine {
-    /// Explains the verdict of an endpoint about a peer; `None` if there is no such endpoint on this node.
+    /// Explains the verdict of an endpoint about a peer, on the port and the message of `flow` (whose ends are not
+    /// looked at); `None` if there is no such endpoint on this node.
     #[must_use]
     pub fn explain(
         &self,
@@ -73,27 +89,33 @@ impl Engine {
         (namespace, name): (&str, &str),
         peer: Identity,
         proto: u8,
-        port: u16,
+        flow: &Flow,
     ) -> Option<Explanation> {
         let endpoint = self.endpoint(namespace, name)?;
         let snapshot = self.snapshot();
-        let verdict = endpoint.map.lookup(direction, peer, proto, port);
+        let verdict = endpoint.map.lookup(direction, peer, proto, flow.port);
         let (rule, l7) = match verdict {
             Verdict::Allow(permit) => (permit.rule(), permit.l7()),
             Verdict::Deny(denial) => (denial.rule, None),
         };
         let labels = |identity| snapshot.directory.labels(identity).cloned().unwrap_or_default();
-        let considered = self.considered(direction, (namespace, name), peer, proto, port);
-        let decided_by = snapshot.rules.get(rule).to_vec();
-        let change = change(verdict, direction, &labels(peer), proto, port, &decided_by);
+        let set = l7.and_then(|id| snapshot.l7.get(id));
+        let kind = set.map(crate::l7::L7RuleSet::kind);
+        let message = set.and_then(|set| decide(set, flow));
+        let considered = self.considered(direction, (namespace, name), peer, proto, flow, kind);
+        let decided_by = snapshot.rules.get(message.map_or(rule, |answer| answer.decision.rule)).to_vec();
+        let peer_labels = labels(peer);
+        let change = change::Question { direction, peer: &peer_labels, proto, flow, kind };
+        let change = change.answer(verdict, message, &decided_by, &considered);
         Some(Explanation {
             direction,
             subject: format!("{namespace}/{name}"),
             subject_labels: self.subject_labels(namespace, name).unwrap_or_default(),
             peer,
-            peer_labels: labels(peer),
+            peer_labels,
             verdict,
-            l7: l7.and_then(|id| snapshot.l7.get(id)).map(crate::l7::L7RuleSet::kind),
+            l7: kind,
+            message,
             decided_by,
             considered,
             change,
@@ -106,7 +128,8 @@ impl Engine {
         subject: (&str, &str),
         peer: Identity,
         proto: u8,
-        port: u16,
+        flow: &Flow,
+        governing: Option<L7Kind>,
     ) -> Vec<Considered> {
         let mut list = Vec::new();
         self.selecting(subject, direction, |policy, rule, compiled, names| {
@@ -120,7 +143,7 @@ impl Engine {
                 };
                 let covers = |line: &crate::compile::merge::Contribution| {
                     line.protos & crate::map::ProtoSlot::of(proto).bit() != 0
-                        && (line.first..=line.last).contains(&port)
+                        && (line.first..=line.last).contains(&flow.port)
                 };
                 list.push(Considered {
                     rule: policy.provenance(entry.line),
@@ -130,7 +153,8 @@ impl Engine {
                         Some(peers) => peers.iter().any(|id| self.is_member(*id, peer)),
                     }),
                     port: compiled.is_some_and(|one| one.contributions(false, names).iter().any(covers)),
-                    l7: entry.l7.is_some() || !entry.server_names.is_empty(),
+                    conditions: conditions::text(entry),
+                    message: conditions::fit(entry, flow, governing),
                     unsupported: entry.unsupported,
                     audit: policy.audit,
                 });
@@ -141,7 +165,8 @@ impl Engine {
                     deny: false,
                     peer: false,
                     port: false,
-                    l7: false,
+                    conditions: None,
+                    message: None,
                     unsupported: None,
                     audit: policy.audit,
                 });
@@ -149,65 +174,4 @@ impl Engine {
         });
         list
     }
-}
-
-/// What would turn the answer round.
-fn change(
-    verdict: Verdict,
-    direction: Direction,
-    peer: &LabelSet,
-    proto: u8,
-    port: u16,
-    decided_by: &[Provenance],
-) -> String {
-    let places: Vec<String> =
-        decided_by.iter().map(|p| format!("{} ({}:{})", p.name, p.file, p.line)).collect();
-    let places = places.join(", ");
-    match verdict {
-        Verdict::Allow(permit) if permit.audited() => {
-            format!("switch audit mode off: {places} would deny it")
-        }
-        Verdict::Allow(_) if decided_by.is_empty() => {
-            format!(
-                "nothing is enforced here: any policy with `{direction}` rules that selects this endpoint"
-            )
-        }
-        Verdict::Allow(_) => format!("take it out of {places}, or add a deny rule"),
-        Verdict::Deny(denial) => match denial.reason {
-            DenyReason::NoRule => missing_rule(direction, peer, proto, port),
-            DenyReason::DenyRule => format!("take it out of {places}: no allow rule outweighs a deny"),
-            DenyReason::Unsupported => format!("take the condition that cannot be honoured out of {places}"),
-            DenyReason::InvalidPolicy => format!("correct {places}"),
-        },
-    }
-}
-
-/// The rule that is missing, as it would be written.
-fn missing_rule(direction: Direction, peer: &LabelSet, proto: u8, port: u16) -> String {
-    let (from, list) = match direction {
-        Direction::Ingress => ("from", "ingress"),
-        Direction::Egress => ("to", "egress"),
-    };
-    let cidr = peer.iter().find(|label| label.source == crate::label::Source::Cidr);
-    let reserved = peer.iter().find(|label| label.source == crate::label::Source::Reserved);
-    let who = match (cidr, reserved) {
-        (Some(cidr), _) => format!("{from}CIDR: [\"{}\"]", cidr.key),
-        (None, Some(reserved)) if reserved.key.starts_with("world") => format!("{from}Entities: [world]"),
-        (None, Some(reserved)) => format!("{from}Entities: [{}]", reserved.key),
-        (None, None) => {
-            let own = peer.iter().filter(|label| !label.key.starts_with("io.cilium."));
-            let own: Vec<String> =
-                own.map(|label| format!("\"{}:{}\": \"{}\"", label.source, label.key, label.value)).collect();
-            format!("{from}Endpoints: [{{matchLabels: {{{}}}}}]", own.join(", "))
-        }
-    };
-    let ports = match proto {
-        6 => format!("toPorts: [{{ports: [{{port: \"{port}\", protocol: TCP}}]}}]"),
-        17 => format!("toPorts: [{{ports: [{{port: \"{port}\", protocol: UDP}}]}}]"),
-        132 => format!("toPorts: [{{ports: [{{port: \"{port}\", protocol: SCTP}}]}}]"),
-        1 => format!("icmps: [{{fields: [{{family: IPv4, type: {port}}}]}}]"),
-        58 => format!("icmps: [{{fields: [{{family: IPv6, type: {port}}}]}}]"),
-        _ => return format!("{list}: [{{{who}}}]"),
-    };
-    format!("{list}: [{{{who}, {ports}}}]")
 }

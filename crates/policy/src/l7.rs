@@ -13,9 +13,9 @@ pub use kafka::KafkaRequest;
 
 use crate::provenance::RuleId;
 use crate::rule::{HttpRule, KafkaRule, NameMatch, Sni};
-use crate::verdict::L7RuleSetId;
+use crate::verdict::{DenyReason, L7RuleSetId};
 use core::fmt;
-use http::HttpRules;
+use http::{HttpRules, Reading};
 use std::sync::Arc;
 
 /// The protocol whose parser a rule set needs. The order is that of precedence where rules for several protocols
@@ -52,6 +52,8 @@ pub struct L7Decision {
     pub audited: bool,
     /// The rule that allowed it or whose deny condition matched; else all rules of the set, none of which allowed.
     pub rule: RuleId,
+    /// Why it is denied, or would be without audit mode; `None` if a rule allows it.
+    pub reason: Option<DenyReason>,
 }
 
 /// Conditions of one rule element, any one of which a message must meet.
@@ -115,21 +117,31 @@ impl L7RuleSet {
         self.allow_all
     }
 
-    /// Whether some rule allows requests on condition that their header fields are changed (`mismatch: ADD`, `DELETE`
-    /// or `REPLACE`). [`L7RuleSet::http`] answers as if they had been; who cannot change them must not let requests
-    /// of such a set pass.
-    #[must_use]
-    pub fn needs_rewriting(&self) -> bool {
-        self.http_allow.rewrites()
-    }
-
-    /// May this request pass?
+    /// May this request pass? What a rule allows only after header fields were changed (`mismatch: ADD`, `DELETE` or
+    /// `REPLACE`) is denied as [`DenyReason::Unsupported`], unless another rule allows it: fields are not changed.
     #[must_use]
     pub fn http(&self, request: &HttpRequest<'_>) -> L7Decision {
+        let decision = self.http_by(request, Reading::Allow);
+        match decision.reason {
+            Some(DenyReason::NoRule) => match self.http_allow.find(request, Reading::AllowRewritten) {
+                Some(rule) => L7Decision { rule, reason: Some(DenyReason::Unsupported), ..decision },
+                None => decision,
+            },
+            _ => decision,
+        }
+    }
+
+    /// The same for who does change header fields, as Cilium does.
+    #[must_use]
+    pub fn http_rewritten(&self, request: &HttpRequest<'_>) -> L7Decision {
+        self.http_by(request, Reading::AllowRewritten)
+    }
+
+    fn http_by(&self, request: &HttpRequest<'_>, reading: Reading) -> L7Decision {
         if self.kind != L7Kind::Http {
             return self.foreign();
         }
-        self.answer(self.http_deny.find(request, true), self.http_allow.find(request, false))
+        self.answer(self.http_deny.find(request, Reading::Deny), self.http_allow.find(request, reading))
     }
 
     /// May this question be asked? `name` in any case, with or without the final dot.
@@ -161,7 +173,8 @@ impl L7RuleSet {
 
     /// A message of a protocol that is not the one that governs.
     fn foreign(&self) -> L7Decision {
-        L7Decision { allowed: self.audit, audited: self.audit, rule: self.rule }
+        let reason = Some(DenyReason::NoRule);
+        L7Decision { allowed: self.audit, audited: self.audit, rule: self.rule, reason }
     }
 
     fn by_fragment(&self, kind: L7Kind, matches: impl Fn(&FragmentRules) -> bool) -> L7Decision {
@@ -174,12 +187,13 @@ impl L7RuleSet {
 
     fn answer(&self, denied: Option<RuleId>, allowed: Option<RuleId>) -> L7Decision {
         let allow_all = self.allow_all.then_some(self.rule);
-        let (allowed, rule) = match (denied, allowed.or(allow_all)) {
-            (Some(rule), _) => (false, rule),
-            (None, Some(rule)) => (true, rule),
-            (None, None) => (false, self.rule),
+        let (reason, rule) = match (denied, allowed.or(allow_all)) {
+            (Some(rule), _) => (Some(DenyReason::DenyRule), rule),
+            (None, Some(rule)) => (None, rule),
+            (None, None) => (Some(DenyReason::NoRule), self.rule),
         };
-        L7Decision { allowed: allowed || self.audit, audited: !allowed && self.audit, rule }
+        let (allowed, audited) = (reason.is_none() || self.audit, reason.is_some() && self.audit);
+        L7Decision { allowed, audited, rule, reason }
     }
 }
 

@@ -68,9 +68,7 @@ fn flow(line: &str) -> Option<(Flow, &str)> {
         dst: dst.into(),
         proto: proto.into(),
         port: port.parse().ok()?,
-        http: None,
-        dns: None,
-        kafka: None,
+        ..Flow::default()
     };
     match words.next() {
         None => {}

@@ -280,7 +280,8 @@ fn an_explanation_names_the_rules_and_what_is_missing() {
     let mut engine = engine(options(), INVENTORY);
     engine.set_policies(vec![file("p.yaml", WEB)]);
     let other = engine.pod_identity("b", "other").expect("a pod");
-    let denied = engine.explain(Direction::Ingress, ("a", "web"), other, 6, 80).expect("an endpoint");
+    let flow = policy::conformance::Flow { port: 80, ..Default::default() };
+    let denied = engine.explain(Direction::Ingress, ("a", "web"), other, 6, &flow).expect("an endpoint");
     assert_eq!(denied.considered.len(), 1);
     let rule = &denied.considered[0];
     assert!(!rule.peer && rule.port && !rule.matches() && !rule.deny);
@@ -292,10 +293,13 @@ fn an_explanation_names_the_rules_and_what_is_missing() {
     let added =
         format!("{WEB}  - {}\n", denied.change.trim_start_matches("ingress: [").trim_end_matches(']'));
     engine.set_policies(vec![file("p.yaml", &added)]);
-    let after = engine.explain(Direction::Ingress, ("a", "web"), other, 6, 80).expect("an endpoint");
+    let after = engine.explain(Direction::Ingress, ("a", "web"), other, 6, &flow).expect("an endpoint");
     assert!(allowed(after.verdict), "what it says to add is what it takes: {added}");
     assert_eq!(after.considered.iter().filter(|rule| rule.matches()).count(), 1);
-    assert!(engine.explain(Direction::Ingress, ("b", "other"), other, 6, 80).is_none(), "not on this node");
+    assert!(
+        engine.explain(Direction::Ingress, ("b", "other"), other, 6, &flow).is_none(),
+        "not on this node"
+    );
 }
 
 #[test]

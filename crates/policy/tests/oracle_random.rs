@@ -210,7 +210,7 @@ fn flows() -> Vec<Flow> {
                     port,
                     http,
                     dns,
-                    kafka: None,
+                    ..Flow::default()
                 });
             }
         }

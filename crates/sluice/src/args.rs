@@ -212,7 +212,7 @@ pub struct VerdictArgs {
 /// `sluice policy explain`.
 #[derive(ClapArgs, Debug)]
 pub struct ExplainArgs {
-    /// Who speaks first: `NAMESPACE/POD`, `node/NAME`, `ext/NAME`.
+    /// Who speaks first: `NAMESPACE/POD`, `node/NAME`, `ext/NAME`, or an address.
     #[arg(long, value_name = "PEER")]
     pub from: String,
     /// Whom to.
@@ -224,12 +224,21 @@ pub struct ExplainArgs {
     /// An HTTP request: method and path.
     #[arg(long, value_name = "METHOD PATH")]
     pub http: Option<String>,
+    /// Its authority.
+    #[arg(long, value_name = "NAME", requires = "http")]
+    pub host: Option<String>,
+    /// One of its header fields; may be repeated.
+    #[arg(long, value_name = "NAME: VALUE", requires = "http", value_parser = header)]
+    pub header: Vec<(String, String)>,
     /// A DNS name asked for.
     #[arg(long, value_name = "NAME")]
     pub dns: Option<String>,
     /// A Kafka request: role or API key, and topic.
     #[arg(long, value_name = "ROLE:TOPIC")]
     pub kafka: Option<String>,
+    /// The server name in a TLS hello; empty for a hello without one.
+    #[arg(long, value_name = "NAME")]
+    pub sni: Option<String>,
     /// Configuration folder to take inventory and policies from.
     #[arg(long, value_name = "DIR", env = "SLUICE_CONFIG", default_value = "/etc/sluice")]
     pub config: PathBuf,
@@ -269,4 +278,10 @@ pub struct DiffArgs {
     /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// `Name: value` of a header field.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("write it as `Name: value`")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }

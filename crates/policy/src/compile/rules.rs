@@ -158,14 +158,12 @@ fn compile_entry(
 }
 
 fn effect(entry: &Entry, rule: u32, sets: &mut RuleSets) -> Effect {
-    let fragment = match (&entry.l7, entry.server_names.is_empty()) {
-        (None, true) => None,
-        (None, false) => Some((L7Kind::Tls, FragmentRules::Tls(entry.server_names.clone()))),
+    let fragment = match message_rules(entry) {
+        MessageRules::None => None,
         // HTTP inside TLS is out of sight, whatever the server name.
-        (Some(_), false) => return if entry.deny { Effect::Deny } else { Effect::Unsupported },
-        (Some(L7Rules::Http(rules)), true) => Some((L7Kind::Http, FragmentRules::Http(rules.clone()))),
-        (Some(L7Rules::Dns(rules)), true) => Some((L7Kind::Dns, FragmentRules::Dns(rules.clone()))),
-        (Some(L7Rules::Kafka(rules)), true) => Some((L7Kind::Kafka, FragmentRules::Kafka(rules.clone()))),
+        MessageRules::OutOfSight if entry.deny => return Effect::Deny,
+        MessageRules::OutOfSight => return Effect::Unsupported,
+        MessageRules::Of(kind, rules) => Some((kind, rules)),
     };
     match (entry.deny, fragment) {
         (true, None) => Effect::Deny,
@@ -173,6 +171,31 @@ fn effect(entry: &Entry, rule: u32, sets: &mut RuleSets) -> Effect {
         (false, _) if entry.unsupported.is_some() => Effect::Unsupported,
         (false, None) => Effect::Allow,
         (false, Some((kind, rules))) => Effect::Redirect(kind, sets.fragment(rules, rule)),
+    }
+}
+
+/// What an entry asks of messages.
+pub(crate) enum MessageRules {
+    /// Nothing.
+    None,
+    /// One of these.
+    Of(L7Kind, FragmentRules),
+    /// Server names and application rules together, which takes ending TLS.
+    OutOfSight,
+}
+
+pub(crate) fn message_rules(entry: &Entry) -> MessageRules {
+    match (&entry.l7, entry.server_names.is_empty()) {
+        (None, true) => MessageRules::None,
+        (None, false) => MessageRules::Of(L7Kind::Tls, FragmentRules::Tls(entry.server_names.clone())),
+        (Some(_), false) => MessageRules::OutOfSight,
+        (Some(L7Rules::Http(rules)), true) => {
+            MessageRules::Of(L7Kind::Http, FragmentRules::Http(rules.clone()))
+        }
+        (Some(L7Rules::Dns(rules)), true) => MessageRules::Of(L7Kind::Dns, FragmentRules::Dns(rules.clone())),
+        (Some(L7Rules::Kafka(rules)), true) => {
+            MessageRules::Of(L7Kind::Kafka, FragmentRules::Kafka(rules.clone()))
+        }
     }
 }
 

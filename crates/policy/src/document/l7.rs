@@ -188,7 +188,7 @@ fn header_match(at: &Cursor<'_>, unsupported: &mut Option<&'static str>) -> Opti
             "LOG" => Mismatch::Log,
             action => {
                 at.warn(format!(
-                    "{REWRITE}, so where messages are inspected what needs `{action}` is denied"
+                    "{REWRITE}, so what needs `{action}` is denied unless another rule allows it"
                 ));
                 match action {
                     "ADD" => Mismatch::Add,
@@ -266,7 +266,7 @@ const PRODUCE: [i16; 3] = [0, 3, 18];
 /// Requests of a consumer.
 const CONSUME: [i16; 11] = [1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18];
 /// Names of the Kafka API keys, by number (Kafka protocol guide, "API keys").
-const API_KEYS: [&str; 34] = [
+pub(crate) const API_KEYS: [&str; 34] = [
     "produce",
     "fetch",
     "offsets",

@@ -69,6 +69,17 @@ pub(super) struct HttpRules {
     hosts: Patterns,
 }
 
+/// What a rule that matches does.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Reading {
+    /// Deny.
+    Deny,
+    /// Allow the request as it is.
+    Allow,
+    /// Allow it as it would be after its header fields were changed as the rule says.
+    AllowRewritten,
+}
+
 #[derive(Debug)]
 struct Compiled {
     rule: RuleId,
@@ -105,34 +116,35 @@ impl HttpRules {
         self.rules.push(compiled);
     }
 
-    /// Whether some rule allows a request on condition that its header fields are changed.
-    pub(super) fn rewrites(&self) -> bool {
-        let changing = |header: &HeaderMatch| !matches!(header.mismatch, Mismatch::Fail | Mismatch::Log);
-        self.rules.iter().any(|rule| rule.headers.iter().any(changing))
-    }
-
     /// The first rule that matches. A rule asks for what it names only, so the fields are tried when first asked.
-    pub(super) fn find(&self, request: &HttpRequest<'_>, denying: bool) -> Option<RuleId> {
+    pub(super) fn find(&self, request: &HttpRequest<'_>, reading: Reading) -> Option<RuleId> {
         let (methods, paths, hosts) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
         let found = self.rules.iter().find(|rule| {
             rule.method.is_none_or(|n| methods.get_or_init(|| self.methods.matched(request.method)).has(n))
                 && rule.path.is_none_or(|n| paths.get_or_init(|| self.paths.matched(request.path)).has(n))
                 && rule.host.is_none_or(|n| hosts.get_or_init(|| self.hosts.matched(request.host)).has(n))
-                && rule.headers.iter().all(|header| header_fits(header, request.headers, denying))
+                && rule.headers.iter().all(|header| header_fits(header, request.headers, reading))
         });
         found.map(|rule| rule.rule)
     }
 }
 
-/// A header condition of an allow rule with a mismatch action holds whatever the header; that of a deny rule only if
-/// the header is as stated.
-fn header_fits(wanted: &HeaderMatch, headers: &dyn Headers, denying: bool) -> bool {
-    if wanted.mismatch != Mismatch::Fail && !denying {
-        return true;
-    }
-    match (headers.value(&wanted.name), &wanted.value) {
-        (Some(value), Some(expected)) => *value == *expected.as_bytes(),
+/// Whether a header condition holds. A mismatch action only counts in allow rules; a deny rule holds if the header is
+/// as stated.
+fn header_fits(wanted: &HeaderMatch, headers: &dyn Headers, reading: Reading) -> bool {
+    let value = headers.value(&wanted.name);
+    let as_stated = match (&value, &wanted.value) {
+        (Some(value), Some(expected)) => **value == *expected.as_bytes(),
         (Some(_), None) => true,
         (None, _) => false,
-    }
+    };
+    as_stated
+        || match (reading, wanted.mismatch) {
+            (Reading::Deny, _) | (_, Mismatch::Fail) => false,
+            (_, Mismatch::Log) => true,
+            // There is nothing to remove.
+            (Reading::Allow, Mismatch::Delete) => value.is_none(),
+            (Reading::Allow, Mismatch::Add | Mismatch::Replace) => false,
+            (Reading::AllowRewritten, _) => true,
+        }
 }

@@ -56,8 +56,38 @@ fn headers_by_presence_value_and_mismatch_action() {
     assert!(!ask(header(Some("a"), Mismatch::Fail), &two.to_vec()));
     assert!(ask(header(Some("a,b"), Mismatch::Fail), &two.to_vec()));
     assert!(ask(header(Some("z"), Mismatch::Log), &one.to_vec()));
-    assert!(!set(L7Kind::Http, rule(header(Some("z"), Mismatch::Log)), None, false).needs_rewriting());
-    assert!(set(L7Kind::Http, rule(header(Some("z"), Mismatch::Replace)), None, false).needs_rewriting());
+    assert!(ask(header(Some("a"), Mismatch::Delete), &()), "nothing to delete");
+}
+
+#[test]
+fn what_needs_header_fields_changed_is_unsupported_unless_another_rule_allows_it() {
+    let header = |value: Option<&str>, mismatch| HeaderMatch {
+        name: "x-env".into(),
+        value: value.map(Into::into),
+        mismatch,
+    };
+    let rule = |path: &str, headers| HttpRule { path: Some(path.into()), headers, ..HttpRule::default() };
+    for action in [Mismatch::Add, Mismatch::Delete, Mismatch::Replace] {
+        let rules = vec![
+            rule("/.*", vec![header(Some("test"), action)]),
+            rule("/open", Vec::new()),
+            rule("/shut", vec![header(Some("x"), Mismatch::Fail), header(Some("test"), action)]),
+        ];
+        for audit in [false, true] {
+            let set = set(L7Kind::Http, FragmentRules::Http(rules.clone()), None, audit);
+            let other = vec![("X-Env", "prod")];
+            let denied = set.http(&get("/", &other));
+            assert_eq!((denied.allowed, denied.audited), (audit, audit), "{action:?}");
+            assert_eq!((denied.reason, denied.rule), (Some(DenyReason::Unsupported), RuleId(1)));
+            assert_eq!(set.http_rewritten(&get("/", &other)).reason, None);
+            assert_eq!(set.http(&get("/open", &other)).reason, None);
+            assert_eq!(set.http(&get("/", &vec![("x-env", "test")])).reason, None, "it is as it is to be");
+        }
+    }
+    let denied = FragmentRules::Http(vec![rule("/.*", vec![header(None, Mismatch::Replace)])]);
+    let set = set(L7Kind::Http, FragmentRules::Http(vec![http(None, None)]), Some(denied), false);
+    assert_eq!(set.http(&get("/", &vec![("x-env", "a")])).reason, Some(DenyReason::DenyRule));
+    assert_eq!(set.http(&get("/", &())).reason, None);
 }
 
 #[test]
@@ -72,8 +102,9 @@ fn deny_conditions_beat_allowing_ones() {
 #[test]
 fn audit_lets_pass_and_marks() {
     let set = set(L7Kind::Dns, FragmentRules::Dns(vec![NameMatch::name("a.b")]), None, true);
-    assert_eq!(set.dns("x.y."), L7Decision { allowed: true, audited: true, rule: RuleId(3) });
-    assert_eq!(set.dns("A.b."), L7Decision { allowed: true, audited: false, rule: RuleId(1) });
+    let reason = Some(DenyReason::NoRule);
+    assert_eq!(set.dns("x.y."), L7Decision { allowed: true, audited: true, rule: RuleId(3), reason });
+    assert_eq!(set.dns("A.b."), L7Decision { allowed: true, audited: false, rule: RuleId(1), reason: None });
 }
 
 #[test]

@@ -6,10 +6,10 @@ use crate::cli::{NO, emit};
 use crate::run::files::{INVENTORY, POLICIES};
 use crate::show;
 use anyhow::{Context as _, Result, bail};
-use policy::conformance::{DnsFacts, Flow, FlowLine, HttpFacts, KafkaFacts, Offline};
-use policy::explain::{Considered, Explanation};
+use policy::conformance::{DnsFacts, Flow, FlowLine, HttpFacts, KafkaFacts, Offline, TlsFacts};
+use policy::explain::{Considered, Explanation, MessageFit};
 use policy::label::LabelSet;
-use policy::{Direction, Provenance};
+use policy::{Direction, Provenance, Verdict};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -45,10 +45,18 @@ fn side_value(side: &Explanation) -> Value {
         "subjectLabels": labels(&side.subject_labels),
         "peerIdentity": side.peer.0,
         "peerLabels": labels(&side.peer_labels),
+        "l7": side.l7.map(|kind| kind.to_string()),
+        "message": side.message.map(|answer| json!({
+            "allowed": answer.decision.allowed,
+            "audited": answer.decision.audited,
+            "needsRewriting": answer.needs_rewriting,
+        })),
+        "audited": matches!(side.verdict, Verdict::Allow(permit) if permit.audited()),
         "decidedBy": side.decided_by,
         "considered": side.considered.iter().map(|rule| json!({
-            "rule": rule.rule, "deny": rule.deny, "peer": rule.peer, "port": rule.port, "l7": rule.l7,
-            "unsupported": rule.unsupported, "audit": rule.audit, "matches": rule.matches(),
+            "rule": rule.rule, "deny": rule.deny, "peer": rule.peer, "port": rule.port, "l7": rule.conditions,
+            "message": rule.message.map(fit_word),
+            "unsupported": rule.unsupported, "audit": rule.audit, "matches": rule.matches_message(),
         })).collect::<Vec<_>>(),
         "change": side.change,
     })
@@ -69,7 +77,11 @@ fn screen(flow: &Flow, line: &FlowLine, sides: &[Explanation]) -> String {
     let out = std::io::stdout();
     let allowed = line.verdict == "allowed";
     let word = if allowed { show::good("allowed", &out) } else { show::bad("denied", &out) };
-    let mut text = format!("{} -> {} {}/{}: {word}\n", flow.src, flow.dst, flow.port, flow.proto);
+    let how = if line.audited { " (audit mode: policy denies it)" } else { "" };
+    let mut text = format!("{flow}: {word}{how}\n");
+    if line.needs_rewriting {
+        text.push_str("  in Cilium, after header fields were changed; the node service does not change them and denies it\n");
+    }
     for side in sides {
         let (word, l7) = match side.direction {
             Direction::Egress => (&line.egress, line.egress_l7),
@@ -83,7 +95,11 @@ fn screen(flow: &Flow, line: &FlowLine, sides: &[Explanation]) -> String {
             let _ = writeln!(text, "  decided  {}", place(rule));
         }
         if side.decided_by.is_empty() {
-            text.push_str("  decided  nothing enforces this direction\n");
+            let why = match side.verdict {
+                Verdict::Allow(_) => "nothing enforces this direction",
+                Verdict::Deny(_) => "the enforcement mode: no rule allows it",
+            };
+            let _ = writeln!(text, "  decided  {why}");
         }
         for rule in &side.considered {
             let _ = writeln!(text, "  {}  {}", outcome(rule), place(&rule.rule));
@@ -104,10 +120,32 @@ fn outcome(rule: &Considered) -> String {
         (false, true) => "port matches, peer does not",
         (false, false) => "neither peer nor port matches",
     };
-    let l7 = if rule.l7 { ", with conditions on messages" } else { "" };
+    let l7 = match (&rule.conditions, rule.message) {
+        (None, _) => String::new(),
+        (Some(conditions), None) => format!(", for messages [{conditions}]"),
+        (Some(conditions), Some(fit)) => format!(", {} [{conditions}]", fit_text(fit)),
+    };
     let audit = if rule.audit { ", audited" } else { "" };
     let not = rule.unsupported.map(|what| format!(", not supported: {what}")).unwrap_or_default();
     format!("{kind} rule {fits}{l7}{audit}{not}:")
+}
+
+fn fit_word(fit: MessageFit) -> &'static str {
+    match fit {
+        MessageFit::Fits => "fits",
+        MessageFit::FitsRewritten => "fits-rewritten",
+        MessageFit::DoesNotFit => "does-not-fit",
+        MessageFit::NotAsked(_) => "not-asked",
+    }
+}
+
+fn fit_text(fit: MessageFit) -> String {
+    match fit {
+        MessageFit::Fits => "message fits".to_owned(),
+        MessageFit::FitsRewritten => "message fits only with header fields changed".to_owned(),
+        MessageFit::DoesNotFit => "message does not fit".to_owned(),
+        MessageFit::NotAsked(other) => format!("not asked, as {other} rules govern the connection"),
+    }
 }
 
 fn place(rule: &Provenance) -> String {
@@ -123,10 +161,17 @@ fn flow(args: &ExplainArgs) -> Result<Flow> {
     let port = port.parse().with_context(|| format!("`{port}` is no port number"))?;
     let http = args.http.as_deref().map(|text| {
         let (method, path) = text.split_once(' ').unwrap_or(("GET", text));
-        HttpFacts { method: method.to_owned(), path: path.to_owned(), ..HttpFacts::default() }
+        HttpFacts {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            host: args.host.clone().unwrap_or_default(),
+            headers: args.header.iter().cloned().collect(),
+        }
     });
     let dns = args.dns.as_deref().map(|name| DnsFacts { name: name.to_owned() });
     let kafka = args.kafka.as_deref().map(kafka).transpose()?;
+    let tls =
+        args.sni.as_deref().map(|name| TlsFacts { server_name: (!name.is_empty()).then(|| name.to_owned()) });
     Ok(Flow {
         id: "explain".to_owned(),
         src: end(&args.from),
@@ -136,12 +181,16 @@ fn flow(args: &ExplainArgs) -> Result<Flow> {
         http,
         dns,
         kafka,
+        tls,
     })
 }
 
-/// `NS/POD` is short for `pod/NS/POD`.
+/// `NS/POD` is short for `pod/NS/POD`, an address for `ip/ADDRESS`.
 fn end(text: &str) -> String {
-    let written = ["pod/", "node/", "ext/", "special/"].iter().any(|kind| text.starts_with(kind));
+    if text.parse::<std::net::IpAddr>().is_ok() {
+        return format!("ip/{text}");
+    }
+    let written = ["pod/", "node/", "ext/", "special/", "ip/"].iter().any(|kind| text.starts_with(kind));
     if written { text.to_owned() } else { format!("pod/{text}") }
 }
 
