@@ -17,6 +17,7 @@ use crate::compile::rules::{CompiledRule, NamedPorts};
 use crate::compile::sets::RuleSets;
 use crate::direction::Direction;
 use crate::document::{EmptyList, MAX_FILE_BYTES};
+use crate::fqdn::{Answer, FqdnState, Limits};
 use crate::identity::table::IdentityTable;
 use crate::identity::{Identity, IdentityState};
 use crate::inventory::Inventory;
@@ -27,12 +28,12 @@ use crate::snapshot::PolicySnapshot;
 use directory::Directory;
 use endpoints::Endpoints;
 use hashbrown::{HashMap, HashSet};
+use packet::Addr;
 use peers::PeerStore;
 use population::Population;
 use sources::Sources;
 pub use sources::{DocumentReport, Instead, Report, SourceFile};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use world::Facts;
 
@@ -301,18 +302,39 @@ impl Engine {
         self.refresh(references);
     }
 
-    /// Takes note of a DNS answer: `name` has these addresses until `ttl` seconds after `now`.
-    pub fn learn_fqdn(&mut self, name: &str, addresses: &[IpAddr], ttl: u32, now: u64) {
-        if self.population.learn(name, addresses, now.saturating_add(u64::from(ttl))) {
-            self.refresh(false);
-        }
+    /// What the cache of DNS answers may hold, and for how long.
+    pub fn set_fqdn_limits(&mut self, limits: Limits) {
+        self.population.fqdns.set_limits(limits);
+        self.learn();
     }
 
-    /// Forgets what DNS answers said that have expired by `now`.
-    pub fn expire_fqdns(&mut self, now: u64) {
-        if self.population.expire(now) {
-            self.refresh(false);
+    /// Takes note of DNS answers seen at `now`, in seconds since 1970.
+    pub fn learn_fqdns<'a>(&mut self, answers: impl IntoIterator<Item = Answer<'a>>, now: u64) {
+        for answer in answers {
+            self.population.fqdns.learn(&answer, now);
         }
+        self.learn();
+    }
+
+    /// Begins the grace of addresses whose answers have expired by `now`. Answers those at the end of their grace, for
+    /// [`Engine::settle_fqdns`].
+    pub fn expire_fqdns(&mut self, now: u64) -> Vec<Addr> {
+        let question = self.population.fqdns.expire(now);
+        self.learn();
+        question
+    }
+
+    /// Decides about addresses at the end of their grace: those that are `live`, because a connection uses them, get
+    /// another one; the others are forgotten.
+    pub fn settle_fqdns(&mut self, addresses: &[Addr], live: impl Fn(Addr) -> bool, now: u64) {
+        self.population.fqdns.settle(addresses, live, now);
+        self.learn();
+    }
+
+    /// Takes over the names that an earlier process knew.
+    pub fn import_fqdns(&mut self, state: &FqdnState, now: u64) {
+        state.restore(&mut self.population.fqdns, now);
+        self.learn();
     }
 
     /// Calls `each` for every rule that selects an endpoint, with the port names that count in that direction.
@@ -359,12 +381,17 @@ impl Engine {
             None => Default::default(),
         };
         self.peers.update(&self.facts, &added, &removed);
+        self.compile(&added, &removed);
+    }
+
+    /// Compiles what is out of date after identities came and went, and publishes.
+    fn compile(&mut self, added: &[Identity], removed: &[Identity]) {
         let endpoints = self.endpoints.compile(
             &self.options,
             &self.quarantine,
             &self.facts,
             &self.peers,
-            &added,
+            (added, removed),
             &mut self.sets,
         );
         if self.sets.sweep_is_due() {
@@ -374,6 +401,28 @@ impl Engine {
             self.sets.sweep(|set| used.contains(&set), |fragment| fragments.contains(&fragment));
         }
         self.publish(endpoints);
+    }
+
+    /// Brings up to date what DNS answers moved, and nothing else.
+    fn learn(&mut self) {
+        let Some(moved) = self.population.learn(&mut self.identities) else {
+            return self.refresh(false);
+        };
+        if moved.added.is_empty() && moved.removed.is_empty() {
+            let old = &self.snapshot;
+            self.snapshot = Arc::new(PolicySnapshot {
+                epoch: old.epoch + u64::from(moved.addresses),
+                ip_cache: Arc::clone(self.population.ip_cache()),
+                directory: Arc::clone(self.population.directory()),
+                fqdn: self.population.in_force(),
+                ..PolicySnapshot::clone(old)
+            });
+            return;
+        }
+        self.facts.move_identities(&moved.added, &moved.removed);
+        let added: Vec<Identity> = moved.added.iter().map(|(identity, _)| *identity).collect();
+        self.peers.update(&self.facts, &added, &moved.removed);
+        self.compile(&added, &moved.removed);
     }
 
     fn publish(&mut self, endpoints: Vec<Option<Arc<crate::snapshot::Endpoint>>>) {
@@ -397,6 +446,7 @@ impl Engine {
             rules: Arc::new(self.sets.table()),
             l7: Arc::new(self.sets.l7_table()),
             directory: Arc::clone(self.population.directory()),
+            fqdn: self.population.in_force(),
         });
     }
 }
@@ -410,7 +460,7 @@ impl PolicySnapshot {
 
     /// The identity behind an address, or world.
     #[must_use]
-    pub fn identity(&self, addr: packet::Addr) -> Identity {
+    pub fn identity(&self, addr: Addr) -> Identity {
         self.ip_cache.lookup(addr)
     }
 }

@@ -9,6 +9,8 @@ mod hosts;
 mod ranges;
 mod v6;
 
+use crate::fqdn::Carrier;
+use crate::fqdn::shards::Shards;
 use crate::identity::Identity;
 use hosts::{Hosts4, Hosts6};
 use ipnet::IpNet;
@@ -24,6 +26,8 @@ pub struct IpCache {
     ranges4: Arc<Ranges4>,
     hosts6: Arc<Hosts6>,
     prefixes6: Arc<Prefixes6>,
+    /// Addresses that have their identity from names; never one of a pod or a node.
+    learnt: Shards<Addr, Carrier>,
 }
 
 impl IpCache {
@@ -45,6 +49,7 @@ impl IpCache {
             ranges4: Arc::new(Ranges4::new(short4)),
             hosts6: Arc::new(hosts6),
             prefixes6: Arc::new(prefixes6),
+            learnt: Shards::default(),
         }
     }
 
@@ -63,10 +68,20 @@ impl IpCache {
         next
     }
 
+    /// The same table with these addresses from DNS answers instead of those it had.
+    pub(crate) fn with_learnt(&self, learnt: Shards<Addr, Carrier>) -> Self {
+        Self { learnt, ..self.clone() }
+    }
+
     /// The identity of the longest prefix that covers `addr`.
     #[must_use]
     #[inline]
     pub fn lookup(&self, addr: Addr) -> Identity {
+        if self.learnt.len() > 0
+            && let Some(carrier) = self.learnt.get(&addr)
+        {
+            return carrier.identity;
+        }
         match addr.as_v4() {
             Some(v4) => self.hosts4.get(v4).or_else(|| self.ranges4.get(v4)).unwrap_or(Identity::WORLD_IPV4),
             None => {

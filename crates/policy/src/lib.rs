@@ -12,6 +12,7 @@ pub mod direction;
 pub mod document;
 pub mod engine;
 pub mod explain;
+pub mod fqdn;
 pub mod identity;
 pub mod inventory;
 pub mod ip_cache;

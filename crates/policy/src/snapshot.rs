@@ -1,11 +1,13 @@
 //! Everything that a packet may ask, immutable, swapped whole.
 
 use crate::engine::directory::Directory;
+use crate::fqdn::InForce;
 use crate::identity::Identity;
 use crate::ip_cache::IpCache;
 use crate::l7::L7Table;
 use crate::map::PolicyMap;
 use crate::provenance::RuleTable;
+use packet::Addr;
 use std::sync::Arc;
 
 /// Names a local endpoint; stable from one snapshot to the next while the endpoint lives.
@@ -42,6 +44,8 @@ pub struct PolicySnapshot {
     pub l7: Arc<L7Table>,
     /// Names of identities and addresses.
     pub directory: Arc<Directory>,
+    /// What DNS answers taught.
+    pub fqdn: InForce,
 }
 
 impl PolicySnapshot {
@@ -49,6 +53,27 @@ impl PolicySnapshot {
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
         self.endpoints.get(usize::from(id.0))?.as_deref()
+    }
+
+    /// Whether some `toFQDNs` rule in force is about a name (lower case, without the final dot).
+    ///
+    /// Without locks and without allocation, as is [`fqdn_in_force`](Self::fqdn_in_force).
+    #[must_use]
+    pub fn fqdn_wanted(&self, name: &str) -> bool {
+        self.fqdn.wants(name)
+    }
+
+    /// Whether an answer that gives a name (lower case, without the final dot) these addresses changes no verdict:
+    /// each of them already counts for every `toFQDNs` rule about the name, or never will, because it belongs to a
+    /// pod or a node. Also true if no rule is about the name.
+    ///
+    /// Such an answer need not wait, but must be told all the same: it lets the addresses stay for longer.
+    #[must_use]
+    pub fn fqdn_in_force(&self, name: &str, addresses: &[std::net::IpAddr]) -> bool {
+        addresses.iter().all(|addr| {
+            let addr = Addr::from(*addr);
+            self.fqdn.holds(name, addr) || self.directory.is_managed(addr)
+        })
     }
 
     /// A snapshot by hand, for tests of the crates that ask it: each endpoint is `(identity, "namespace/name",
@@ -82,6 +107,7 @@ impl PolicySnapshot {
             rules: Arc::new(rules),
             l7: Arc::default(),
             directory: Arc::default(),
+            fqdn: InForce::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use packet::Addr;
 use policy::document::load_inventory;
 use policy::engine::{Instead, SourceFile};
+use policy::fqdn::Answer;
 use policy::{DenyReason, Direction, EnforcementMode, Engine, Identity, Options, Verdict};
 use std::net::IpAddr;
 
@@ -200,15 +201,48 @@ fn names_learnt_from_dns_open_and_expire() {
     engine.set_policies(vec![file("p.yaml", &rule)]);
     let addr: IpAddr = [1, 2, 3, 4].into();
     assert!(!allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
-    engine.learn_fqdn("WWW.example.com.", &[addr], 30, 100);
+    let snapshot = engine.snapshot();
+    assert!(snapshot.fqdn_wanted("www.example.com") && !snapshot.fqdn_wanted("www.example.org"));
+    assert!(!snapshot.fqdn_in_force("www.example.com", &[addr]));
+    assert!(snapshot.fqdn_in_force("www.example.org", &[addr]), "no rule is about it");
+    learn(&mut engine, "WWW.example.com.", addr, 30, 100);
     assert!(allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
     assert!(!allowed(egress(&engine, "web", [1, 2, 3, 5], 80)));
-    engine.expire_fqdns(129);
+    let snapshot = engine.snapshot();
+    assert!(snapshot.fqdn_in_force("www.example.com", &[addr]));
+    assert!(!snapshot.fqdn_in_force("www.example.com", &[addr, [1, 2, 3, 5].into()]));
+    assert!(!snapshot.fqdn_in_force("ftp.example.com", &[addr]), "told of another name only");
+    let labels = |engine: &Engine| {
+        let snapshot = engine.snapshot();
+        let identity = snapshot.identity(addr.into());
+        snapshot.directory().labels(identity).map(ToString::to_string).unwrap_or_default()
+    };
+    assert!(labels(&engine).contains("fqdn:*.example.com"), "{}", labels(&engine));
+    assert!(engine.expire_fqdns(129).is_empty());
+    assert!(engine.snapshot().fqdn_in_force("www.example.com", &[addr]));
+
+    let epoch = engine.snapshot().epoch;
+    assert!(engine.expire_fqdns(130).is_empty(), "grace begins");
     assert!(allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
-    engine.expire_fqdns(130);
+    assert!(!engine.snapshot().fqdn_in_force("www.example.com", &[addr]), "it may go at any time");
+    assert_eq!(engine.snapshot().epoch, epoch, "no verdict changed");
+    assert_eq!(engine.expire_fqdns(250), [addr.into()]);
+    engine.settle_fqdns(&[addr.into()], |_| true, 250);
+    assert!(engine.expire_fqdns(369).is_empty(), "a connection keeps it");
+    assert_eq!(engine.expire_fqdns(370), [addr.into()]);
+    assert!(allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
+    let identity = engine.snapshot().identity(addr.into());
+    engine.settle_fqdns(&[addr.into()], |_| false, 370);
     assert!(!allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
-    engine.learn_fqdn("www.example.org", &[addr], 30, 100);
+    assert_eq!(engine.snapshot().identity(addr.into()), Identity::WORLD_IPV4);
+    assert_eq!(engine.snapshot().directory().labels(identity), None, "nobody has it any more");
+    learn(&mut engine, "www.example.org", addr, 30, 400);
     assert!(!allowed(egress(&engine, "web", [1, 2, 3, 4], 80)));
+}
+
+fn learn(engine: &mut Engine, name: &str, addr: IpAddr, ttl: u32, now: u64) {
+    let answer = Answer { name, addresses: &[addr], cnames: &[], ttl, endpoint: None };
+    engine.learn_fqdns([answer], now);
 }
 
 #[test]

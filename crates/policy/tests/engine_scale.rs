@@ -7,6 +7,7 @@ mod cluster;
 use cluster::{LOCAL, PODS, POLICIES, SCALE, inventory, policy};
 use packet::Addr;
 use policy::engine::SourceFile;
+use policy::fqdn::Answer;
 use policy::{Direction, Engine, Identity, IpCache, Options, PolicyMap, Verdict};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -71,7 +72,12 @@ fn a_change_recompiles_what_it_touches() {
     let given = inventory(PODS + 1);
     timed("one pod elsewhere added", || engine.set_inventory(given));
     println!("  {} maps changed", changed(&before, &maps(&engine)));
-    timed("a name learnt", || engine.learn_fqdn("x.example.com", &[[9, 9, 9, 9].into()], 60, 0));
+    timed("a name learnt that no rule wants", || learn(&mut engine, "x.example.com", [9, 9, 9, 9].into()));
+}
+
+fn learn(engine: &mut Engine, name: &str, addr: std::net::IpAddr) {
+    let answer = Answer { name, addresses: &[addr], cnames: &[], ttl: 60, endpoint: None };
+    engine.learn_fqdns([answer], 0);
 }
 
 #[test]

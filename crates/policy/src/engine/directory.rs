@@ -1,6 +1,7 @@
 //! Names for numbers: what the flow log and the command line show.
 
 use super::Map;
+use crate::fqdn::shards::Shards;
 use crate::identity::Identity;
 use crate::label::LabelSet;
 use packet::Addr;
@@ -37,16 +38,24 @@ pub enum WorkloadKind {
 /// Identities and addresses in use, with names.
 #[derive(Clone, Debug, Default)]
 pub struct Directory {
-    pub(crate) identities: Map<Identity, LabelSet>,
-    pub(crate) workloads: Map<Addr, Arc<Workload>>,
-    pub(crate) dns_names: Map<Addr, Vec<Arc<str>>>,
+    pub(crate) identities: Arc<Map<Identity, LabelSet>>,
+    pub(crate) workloads: Arc<Map<Addr, Arc<Workload>>>,
+    /// Names that the inventory gives.
+    pub(crate) dns_names: Arc<Map<Addr, Vec<Arc<str>>>>,
+    /// Identities of addresses from DNS answers, with the number of these addresses.
+    pub(crate) learnt: Shards<Identity, (u32, LabelSet)>,
+    /// Names that DNS answers gave, the latest last.
+    pub(crate) names: Shards<Addr, Arc<Vec<Arc<str>>>>,
 }
+
+/// Names shown of one address: behind a large provider's there may be thousands.
+const MAX_SHOWN: usize = 16;
 
 impl Directory {
     /// The labels of an identity.
     #[must_use]
     pub fn labels(&self, identity: Identity) -> Option<&LabelSet> {
-        self.identities.get(&identity)
+        self.identities.get(&identity).or_else(|| self.learnt.get(&identity).map(|(_, labels)| labels))
     }
 
     /// Who has an address.
@@ -55,16 +64,27 @@ impl Directory {
         self.workloads.get(&addr).map(|workload| &**workload)
     }
 
-    /// Names that DNS answers gave for an address.
+    /// Whether a pod or a node has an address, so that no DNS answer gives it another identity.
     #[must_use]
-    pub fn dns_names(&self, addr: Addr) -> &[Arc<str>] {
-        self.dns_names.get(&addr).map_or(&[], |names| names)
+    pub(crate) fn is_managed(&self, addr: Addr) -> bool {
+        self.workload(addr).is_some_and(|workload| workload.kind != WorkloadKind::External)
+    }
+
+    /// Names of an address: those of the inventory, then those that DNS answers gave, the latest first; no more than a
+    /// reader can use.
+    pub fn dns_names(&self, addr: Addr) -> impl Iterator<Item = &Arc<str>> {
+        let listed = self.dns_names.get(&addr).into_iter().flatten();
+        let learnt = self.names.get(&addr).into_iter().flat_map(|names| names.iter().rev());
+        listed.chain(learnt).take(MAX_SHOWN)
     }
 
     /// Every identity in use with its labels, by number.
     #[must_use]
     pub fn identities(&self) -> Vec<(Identity, &LabelSet)> {
-        let mut list: Vec<_> = self.identities.iter().map(|(identity, labels)| (*identity, labels)).collect();
+        let learnt = self.learnt.iter().filter(|(identity, _)| !self.identities.contains_key(*identity));
+        let learnt = learnt.map(|(identity, (_, labels))| (identity, labels));
+        let mut list: Vec<_> =
+            self.identities.iter().chain(learnt).map(|(id, labels)| (*id, labels)).collect();
         list.sort_unstable_by_key(|(identity, _)| *identity);
         list
     }

@@ -149,9 +149,12 @@ impl Endpoints {
         quarantine: &[Quarantine],
         facts: &Facts,
         peers: &PeerStore,
-        joined: &[Identity],
+        (joined, left): (&[Identity], &[Identity]),
         sets: &mut RuleSets,
     ) -> Vec<Option<Arc<Endpoint>>> {
+        // The others are still there, with other labels.
+        let gone: Vec<Identity> =
+            left.iter().filter(|identity| !joined.contains(identity)).copied().collect();
         let names_moved = self.names != facts.ports;
         self.names.clone_from(&facts.ports);
         let mut old = std::mem::take(&mut self.halves);
@@ -170,9 +173,12 @@ impl Endpoints {
                         if direction == Direction::Egress && built.uses_names && names_moved {
                             return None;
                         }
+                        built.leave(&gone);
                         match built.staleness(peers) {
-                            Staleness::Current => Some(built),
-                            Staleness::Joined => built.join(joined, peers).then_some(built),
+                            Staleness::Current if gone.len() == left.len() => Some(built),
+                            Staleness::Current | Staleness::Joined => {
+                                built.join(joined, peers).then_some(built)
+                            }
                             Staleness::Stale => None,
                         }
                     });

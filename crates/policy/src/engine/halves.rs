@@ -162,6 +162,13 @@ impl BuiltHalf {
         if joined { Staleness::Joined } else { Staleness::Current }
     }
 
+    /// Forgets identities that are gone, so that one that gets the same number later inherits nothing.
+    pub(crate) fn leave(&mut self, left: &[Identity]) {
+        if left.iter().any(|identity| self.half.has_peer(*identity)) {
+            self.half = Arc::new(self.half.with_peers(|table| *table = table.without(left)));
+        }
+    }
+
     /// Puts identities that joined into classes that exist; `false` if one needs a class of its own.
     pub(crate) fn join(&mut self, joined: &[Identity], peers: &PeerStore) -> bool {
         let mut places = Vec::with_capacity(joined.len());
@@ -179,7 +186,7 @@ impl BuiltHalf {
                 .map(|(number, _)| number)
                 .collect();
             match self.classes.get(&applying) {
-                Some(0) => {}
+                Some(0) if !self.half.has_peer(*identity) => {}
                 Some(class) => places.push((*identity, *class)),
                 None => return false,
             }

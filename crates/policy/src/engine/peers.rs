@@ -130,7 +130,10 @@ impl PeerStore {
                 record.rebuilt = self.round;
                 continue;
             }
-            let gone = removed.iter().filter(|identity| record.members.contains(*identity));
+            // One whose labels changed is in both lists, and may be a member before and after.
+            let gone = removed.iter().filter(|identity| {
+                record.members.contains(*identity) && !facts.satisfies(**identity, &record.terms)
+            });
             let gone: Vec<Identity> = gone.copied().collect();
             let new = added.iter().copied().filter(|identity| facts.satisfies(*identity, &record.terms));
             let new: Vec<Identity> = new.filter(|identity| !record.members.contains(identity)).collect();

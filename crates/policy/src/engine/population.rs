@@ -5,11 +5,13 @@ use super::directory::{Directory, Workload, WorkloadKind};
 use super::peers::PeerStore;
 use super::world::{IdentityFacts, PortNames, namespace_labels, pod_labels};
 use super::{Map, Set};
+use crate::fqdn::shards::Shards;
+use crate::fqdn::{Cache, Carrier, InForce, Selectors};
 use crate::identity::Identity;
 use crate::identity::table::{IdentityTable, Scope};
 use crate::inventory::{Inventory, Node, Pod};
 use crate::ip_cache::IpCache;
-use crate::label::{Label, LabelSet, Source};
+use crate::label::{Label, LabelSet};
 use ipnet::IpNet;
 use packet::Addr;
 use std::collections::BTreeMap;
@@ -32,10 +34,17 @@ pub(crate) struct Population {
     inventory: Inventory,
     pods: BTreeMap<(Arc<str>, Arc<str>), KnownPod>,
     namespaces: Map<Arc<str>, Vec<Label>>,
-    /// Names from DNS answers by address, with the time they expire.
-    learnt: BTreeMap<IpAddr, BTreeMap<Arc<str>, u64>>,
+    /// What DNS answers told.
+    pub(crate) fqdns: Cache,
+    /// Addresses outside that have their identity from names.
+    carriers: Shards<Addr, Carrier>,
+    /// The identities of these, with how many addresses have each.
+    carried: Shards<Identity, (u32, LabelSet)>,
+    /// Identities that exist whatever DNS says.
+    fixed: Set<Identity>,
     prefixes: Vec<IpNet>,
-    names: Vec<crate::rule::NameMatch>,
+    /// The same prefixes, to be asked about.
+    known: Set<IpNet>,
     hosts: Map<Addr, Identity>,
     ip_cache: Arc<IpCache>,
     directory: Arc<Directory>,
@@ -124,31 +133,6 @@ impl Population {
         self.changed = true;
     }
 
-    /// Notes a DNS answer; says whether it told anything new.
-    pub(crate) fn learn(&mut self, name: &str, addresses: &[IpAddr], expires: u64) -> bool {
-        let name: Arc<str> = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase().into();
-        let mut news = false;
-        for address in addresses {
-            let known = self.learnt.entry(*address).or_default().insert(Arc::clone(&name), expires);
-            news |= known.is_none();
-        }
-        self.changed |= news;
-        news
-    }
-
-    /// Forgets names that have expired; says whether there were any.
-    pub(crate) fn expire(&mut self, now: u64) -> bool {
-        let mut forgot = false;
-        self.learnt.retain(|_, names| {
-            let before = names.len();
-            names.retain(|_, expires| *expires > now);
-            forgot |= names.len() != before;
-            !names.is_empty()
-        });
-        self.changed |= forgot;
-        forgot
-    }
-
     /// Works out who has which identity and rebuilds the address table; `None` if nothing moved.
     pub(crate) fn assign(
         &mut self,
@@ -162,10 +146,17 @@ impl Population {
         names.sort_unstable();
         names.dedup();
         let same_prefixes = prefixes == self.prefixes;
-        if !self.changed && same_prefixes && names == self.names {
+        let same_names = names == self.fqdns.selectors().list();
+        if !self.changed && same_prefixes && same_names {
             return None;
         }
-        (self.prefixes, self.names, self.changed) = (prefixes, names, false);
+        if !same_names {
+            self.fqdns.set_selectors(Arc::new(Selectors::new(names)));
+        }
+        if !same_prefixes {
+            self.known = prefixes.iter().copied().collect();
+        }
+        (self.prefixes, self.changed) = (prefixes, false);
 
         let mut now = Map::default();
         for number in 1..=10 {
@@ -199,6 +190,8 @@ impl Population {
             add(&mut now, identity, family.parse().ok(), table);
         }
         let hosts = self.hosts(table, &mut now);
+        self.fixed = now.keys().copied().collect();
+        self.rebuild_learnt(&hosts, table, &mut now);
         self.rebuild_tables(hosts, &identities, same_prefixes, &now);
         Some(now)
     }
@@ -210,25 +203,23 @@ impl Population {
         now: &mut Map<Identity, IdentityFacts>,
     ) -> (Map<Addr, Identity>, Map<Addr, Arc<Workload>>) {
         let (mut hosts, mut workloads) = (Map::default(), Map::default());
-        let known: Set<IpNet> = self.prefixes.iter().copied().collect();
         let mut outside_peers: BTreeMap<IpAddr, (Vec<&str>, bool)> = BTreeMap::new();
         for external in &self.inventory.external {
             let entry = outside_peers.entry(external.ip).or_default();
             entry.0.extend(external.dns_names.iter().map(|name| &**name));
             entry.1 |= external.kube_api_server;
         }
-        for (address, names) in &self.learnt {
-            outside_peers.entry(*address).or_default().0.extend(names.keys().map(|name| &**name));
-        }
+        let selectors = self.fqdns.selectors();
         for (address, (names, api_server)) in &outside_peers {
-            let selected = self.names.iter().filter(|wanted| names.iter().any(|name| wanted.matches(name)));
-            let mut labels: Vec<Label> =
-                selected.map(|name| Label::new(Source::Fqdn, name.to_string(), "")).collect();
+            let listed = names.iter().flat_map(|name| selectors.matching(name));
+            let mut selected: Vec<u32> = listed.collect();
+            selected.extend(self.fqdns.selectors_of(Addr::from(*address)).iter());
+            let mut labels: Vec<Label> = selectors.labels(&selected).collect();
             labels.extend(api_server.then(|| Label::reserved("kube-apiserver")));
             if labels.is_empty() {
                 continue;
             }
-            let around = covering(*address, &known);
+            let around = covering(*address, &self.known);
             let family = IpNet::from(*address);
             let labels = outside(labels, around.as_ref(), &family);
             let Some(identity) = table.allocate(&labels, Scope::NodeLocal) else { continue };
@@ -274,6 +265,126 @@ impl Population {
         (hosts, workloads)
     }
 
+    /// Works out anew which addresses have their identity from names.
+    fn rebuild_learnt(
+        &mut self,
+        (hosts, workloads): &(Map<Addr, Identity>, Map<Addr, Arc<Workload>>),
+        table: &mut IdentityTable,
+        now: &mut Map<Identity, IdentityFacts>,
+    ) {
+        let (mut carriers, mut carried) = (Shards::default(), Shards::default());
+        for (addr, _) in self.fqdns.by_address().iter() {
+            let selectors = self.fqdns.selectors_of(*addr);
+            if selectors.is_empty() {
+                continue;
+            }
+            let identity = match workloads.get(addr).map(|workload| workload.kind) {
+                Some(WorkloadKind::Pod | WorkloadKind::Node) => None,
+                Some(WorkloadKind::External) => hosts.get(addr).copied(),
+                None => self.identity_of_names(*addr, &selectors, table).map(|(identity, facts)| {
+                    count(&mut carried, identity, &facts.labels);
+                    now.insert(identity, facts);
+                    identity
+                }),
+            };
+            if let Some(identity) = identity {
+                carriers.insert(*addr, Carrier { identity, selectors });
+            }
+        }
+        (self.carriers, self.carried) = (carriers, carried);
+        self.fqdns.take_touched();
+    }
+
+    /// The identity of an address outside whose names satisfy these conditions.
+    fn identity_of_names(
+        &self,
+        addr: Addr,
+        selectors: &[u32],
+        table: &mut IdentityTable,
+    ) -> Option<(Identity, IdentityFacts)> {
+        let around = covering(addr.to_ip(), &self.known);
+        let family = IpNet::from(addr.to_ip());
+        let labels = outside(self.fqdns.selectors().labels(selectors), around.as_ref(), &family);
+        let identity = table.allocate(&labels, Scope::NodeLocal)?;
+        Some((identity, IdentityFacts { labels, prefix: around.or_else(|| everything(&family)) }))
+    }
+
+    /// Gives addresses whose names changed the identities that they have now; `None` if one of them is listed in the
+    /// inventory, so that everything has to be worked out.
+    pub(crate) fn learn(&mut self, table: &mut IdentityTable) -> Option<Moved> {
+        let mut moved = Moved::default();
+        let mut before: Vec<Identity> = Vec::new();
+        for addr in self.fqdns.take_touched() {
+            match self.directory.workload(addr).map(|workload| workload.kind) {
+                Some(WorkloadKind::Pod | WorkloadKind::Node) => continue,
+                Some(WorkloadKind::External) => {
+                    self.changed = true;
+                    continue;
+                }
+                None => {}
+            }
+            let selectors = self.fqdns.selectors_of(addr);
+            let old = self.carriers.get(&addr);
+            if old.map_or(&[][..], |carrier| &carrier.selectors) == &*selectors {
+                continue;
+            }
+            moved.addresses = true;
+            before.extend(old.map(|carrier| carrier.identity));
+            let new = match selectors.is_empty() {
+                true => None,
+                false => self.identity_of_names(addr, &selectors, table),
+            };
+            let Some((identity, facts)) = new else {
+                self.carriers.remove(&addr);
+                continue;
+            };
+            let first = count(&mut self.carried, identity, &facts.labels);
+            self.carriers.insert(addr, Carrier { identity, selectors });
+            if first && !self.fixed.contains(&identity) {
+                moved.added.push((identity, facts));
+            }
+        }
+        for identity in before {
+            let Some((uses, _)) = self.carried.get_mut(&identity) else { continue };
+            *uses -= 1;
+            if *uses > 0 {
+                continue;
+            }
+            self.carried.remove(&identity);
+            if self.fixed.contains(&identity) {
+                continue;
+            }
+            // One that nobody has any more, or that came and went at once.
+            table.forget(identity);
+            match moved.added.iter().position(|(added, _)| *added == identity) {
+                Some(at) => drop(moved.added.swap_remove(at)),
+                None => moved.removed.push(identity),
+            }
+        }
+        if self.changed {
+            return None;
+        }
+        if moved.addresses {
+            self.ip_cache = Arc::new(self.ip_cache.with_learnt(self.carriers.clone()));
+        }
+        self.directory = Arc::new(Directory {
+            learnt: self.carried.clone(),
+            names: self.fqdns.by_address().clone(),
+            ..Directory::clone(&self.directory)
+        });
+        Some(moved)
+    }
+
+    /// What snapshots carry of what DNS taught.
+    pub(crate) fn in_force(&self) -> InForce {
+        InForce {
+            selectors: Arc::clone(self.fqdns.selectors()),
+            carriers: self.carriers.clone(),
+            names: self.fqdns.names().clone(),
+            by_address: self.fqdns.by_address().clone(),
+        }
+    }
+
     fn rebuild_tables(
         &mut self,
         (hosts, mut workloads): (Map<Addr, Identity>, Map<Addr, Arc<Workload>>),
@@ -293,6 +404,7 @@ impl Population {
             let hosts = hosts.iter().map(|(addr, identity)| (IpNet::from(addr.to_ip()), *identity));
             self.ip_cache = Arc::new(IpCache::new(prefixes.iter().copied().chain(hosts)));
         }
+        self.ip_cache = Arc::new(self.ip_cache.with_learnt(self.carriers.clone()));
         self.hosts = hosts;
         // A named peer without labels of its own has the identity of the prefix around it.
         for (addr, workload) in workloads.iter_mut().filter(|(_, w)| w.identity == Identity::UNKNOWN) {
@@ -304,11 +416,38 @@ impl Population {
         for external in self.inventory.external.iter().filter(|external| !external.dns_names.is_empty()) {
             dns_names.entry(Addr::from(external.ip)).or_default().extend(external.dns_names.iter().cloned());
         }
-        for (address, names) in &self.learnt {
-            dns_names.entry(Addr::from(*address)).or_default().extend(names.keys().cloned());
+        let identities = now.iter().filter(|(identity, _)| self.fixed.contains(*identity));
+        let identities: Map<_, _> = identities.map(|(id, facts)| (*id, facts.labels.clone())).collect();
+        self.directory = Arc::new(Directory {
+            identities: Arc::new(identities),
+            workloads: Arc::new(workloads),
+            dns_names: Arc::new(dns_names),
+            learnt: self.carried.clone(),
+            names: self.fqdns.by_address().clone(),
+        });
+    }
+}
+
+/// What DNS answers, or their end, moved.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// Whether any address has another identity.
+    pub(crate) addresses: bool,
+    pub(crate) added: Vec<(Identity, IdentityFacts)>,
+    pub(crate) removed: Vec<Identity>,
+}
+
+/// Counts one more address of an identity; says whether it is the first.
+fn count(carried: &mut Shards<Identity, (u32, LabelSet)>, identity: Identity, labels: &LabelSet) -> bool {
+    match carried.get_mut(&identity) {
+        Some((uses, _)) => {
+            *uses += 1;
+            false
         }
-        let identities = now.iter().map(|(identity, facts)| (*identity, facts.labels.clone())).collect();
-        self.directory = Arc::new(Directory { identities, workloads, dns_names });
+        None => {
+            carried.insert(identity, (1, labels.clone()));
+            true
+        }
     }
 }
 

@@ -84,6 +84,34 @@ impl Facts {
         (added, removed)
     }
 
+    /// Adds identities that do not exist yet and removes others.
+    pub(crate) fn move_identities(&mut self, added: &[(Identity, IdentityFacts)], removed: &[Identity]) {
+        for identity in removed {
+            let Some(facts) = self.identities.remove(identity) else { continue };
+            for label in &facts.labels {
+                if let Some(list) = self.postings.get_mut(&posting(label)) {
+                    list.retain(|other| other != identity);
+                }
+            }
+            if let Some(prefix) = facts.prefix
+                && let Ok(at) = self.prefixes.binary_search(&(order(&prefix), *identity))
+            {
+                self.prefixes.remove(at);
+            }
+        }
+        for (identity, facts) in added {
+            for label in &facts.labels {
+                self.postings.entry(posting(label)).or_default().push(*identity);
+            }
+            if let Some(prefix) = facts.prefix
+                && let Err(at) = self.prefixes.binary_search(&(order(&prefix), *identity))
+            {
+                self.prefixes.insert(at, (order(&prefix), *identity));
+            }
+            self.identities.insert(*identity, facts.clone());
+        }
+    }
+
     /// Everyone who satisfies one of the terms.
     pub(crate) fn members(&self, terms: &[Term]) -> IdentitySet {
         let mut members = IdentitySet::default();
@@ -99,7 +127,11 @@ impl Facts {
                     let inside = self.prefixes[from..].iter().take_while(|(own, _)| *own <= last(prefix));
                     members.extend(inside.map(|(_, identity)| identity).filter(satisfying));
                 }
-                Term::Entity(_) | Term::Fqdn(_) => members.extend(self.identities.keys().filter(satisfying)),
+                Term::Fqdn(name) => {
+                    let carrying = self.postings.get(&(name.to_string().into(), "".into()));
+                    members.extend(carrying.into_iter().flatten().filter(satisfying));
+                }
+                Term::Entity(_) => members.extend(self.identities.keys().filter(satisfying)),
             }
         }
         members

@@ -124,6 +124,13 @@ impl IdentityTable {
         self.next_local = Identity::FIRST_NODE_LOCAL.0;
     }
 
+    /// Forgets a number. It is given out again only after all others of its range.
+    pub(crate) fn forget(&mut self, identity: Identity) {
+        if let Some(labels) = self.by_number.remove(&identity) {
+            self.by_labels.remove(&labels);
+        }
+    }
+
     /// Gives a reserved number other labels (the node's own, where it serves the Kubernetes API).
     pub(crate) fn set(&mut self, identity: Identity, labels: LabelSet) {
         if let Some(old) = self.by_number.insert(identity, labels.clone()) {

@@ -72,6 +72,11 @@ impl Half {
         Self { peers, body }
     }
 
+    /// Whether a peer has a class of its own.
+    pub(crate) fn has_peer(&self, peer: Identity) -> bool {
+        self.peers.class(peer) != 0
+    }
+
     /// The same half with its peers changed.
     pub(crate) fn with_peers(&self, change: impl FnOnce(&mut PeerTable)) -> Self {
         let mut peers = self.peers.clone();

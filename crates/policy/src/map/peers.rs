@@ -70,6 +70,15 @@ impl PeerTable {
         *slot = Slot { peer: peer.0, class };
     }
 
+    /// The same table without some peers.
+    pub(crate) fn without(&self, gone: &[Identity]) -> Self {
+        let mut table = Self::with_capacity(self.len);
+        for slot in self.slots.iter().filter(|slot| slot.class != 0 && !gone.contains(&Identity(slot.peer))) {
+            table.insert(Identity(slot.peer), slot.class);
+        }
+        table
+    }
+
     /// Peers and their classes, by number.
     pub(crate) fn sorted(&self) -> Vec<(Identity, u32)> {
         let mut peers: Vec<_> =

@@ -229,7 +229,7 @@ fn ips(policy: &PolicySnapshot) -> Value {
             },
             "name": full_name(&workload.namespace, &workload.name),
             "node": &*workload.node,
-            "dnsNames": policy.directory().dns_names(addr).iter().map(|name| &**name).collect::<Vec<_>>(),
+            "dnsNames": policy.directory().dns_names(addr).map(|name| &**name).collect::<Vec<_>>(),
         })
     };
     policy.directory().addresses().into_iter().map(value).collect()

@@ -152,6 +152,6 @@ impl Resolver for Names {
     }
 
     fn dns_names(&self, addr: Addr) -> Vec<String> {
-        self.snapshot.policy.directory().dns_names(addr).iter().map(ToString::to_string).collect()
+        self.snapshot.policy.directory().dns_names(addr).map(ToString::to_string).collect()
     }
 }
