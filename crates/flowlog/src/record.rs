@@ -10,6 +10,7 @@ mod resolve;
 mod types;
 
 pub use l4::{Icmp, L4, Ports, Tcp, TcpFlagSet};
+pub use l7::{Dns, Http, HttpHeader, Kafka, L7Type, Layer7, Tls};
 pub use resolve::{Resolver, Workload};
 pub(crate) use types::u64_string;
 pub use types::{
@@ -64,6 +65,9 @@ pub struct Record {
     /// DNS names of the destination.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub destination_names: Vec<String>,
+    /// The message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub l7: Option<Layer7>,
     /// Kind of event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_type: Option<EventType>,
@@ -153,7 +157,7 @@ impl Record {
                 record.denied(reason, direction, names.rules(rule), &mut extra);
             }
             EventKind::Message { verdict, direction, rule } => {
-                record.message(event, message, (verdict, direction), names.rules(rule), &mut extra);
+                record.message(event, message, (verdict, direction), &names.rules(rule), &mut extra);
             }
             EventKind::Close { reason, packets, bytes, duration_ns } => {
                 let close = CloseInfo::new(reason, packets, bytes, duration_ns);
@@ -268,7 +272,7 @@ impl Record {
 
 /// Without a deciding side: relative to the local endpoint that the packet reaches or leaves, turned round for
 /// replies, because the direction is that of the connection.
-fn seen_from(event: &FlowEvent) -> TrafficDirection {
+pub(crate) fn seen_from(event: &FlowEvent) -> TrafficDirection {
     match (event.dst_endpoint.is_some(), event.src_endpoint.is_some(), event.is_reply) {
         (true, _, false) | (false, true, true) => TrafficDirection::Ingress,
         (true, _, true) | (false, true, false) => TrafficDirection::Egress,

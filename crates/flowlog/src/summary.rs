@@ -1,5 +1,7 @@
 //! The one-line texts of a record, and the names of drop reasons as Hubble prints them.
 
+pub(crate) mod message;
+
 use crate::drop_reason::FIRST_ANOMALY;
 use crate::event::FlowEvent;
 use crate::record::{CloseInfo, L4, Record, TcpFlagSet};
@@ -39,6 +41,11 @@ pub(crate) fn missing_rule(record: &Record, direction: Direction) -> Option<Stri
         L4::Icmpv6(icmp) => format!("ICMPv6 type {}", icmp.kind),
         l4 => format!("{}/{}", l4.ports()?.1, l4.name()),
     };
+    Some(no_rule(record, direction, &what))
+}
+
+/// That no rule of the side that decided allows `what`.
+pub(crate) fn no_rule(record: &Record, direction: Direction, what: &str) -> String {
     let name = |source: bool| {
         let end = if source { record.source.as_ref() } else { record.destination.as_ref() };
         let address = record.ip.as_ref().map(|ip| if source { &ip.source } else { &ip.destination });
@@ -48,10 +55,10 @@ pub(crate) fn missing_rule(record: &Record, direction: Direction) -> Option<Stri
         }
     };
     let (from, to) = (name(true), name(false));
-    Some(match direction {
+    match direction {
         Direction::Ingress => format!("no ingress rule of {to} allows {what} from {from}"),
         Direction::Egress => format!("no egress rule of {from} allows {what} to {to}"),
-    })
+    }
 }
 
 fn icmpv4(kind: u8, code: u8) -> String {

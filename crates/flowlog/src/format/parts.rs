@@ -1,7 +1,9 @@
 //! The pieces that the layouts share.
 
 use super::Options;
-use crate::record::{Endpoint, L4, PolicyMatch, Record, Rule, TracePoint, Verdict, message_type};
+use crate::record::{
+    Endpoint, L4, L7Type, Layer7, PolicyMatch, Record, Rule, TracePoint, Verdict, message_type,
+};
 use crate::summary::drop_text;
 use policy::Identity;
 
@@ -59,12 +61,33 @@ pub(super) fn kind(r: &Record) -> String {
         message_type::POLICY_VERDICT => {
             format!("policy-verdict:{} {}", policy_match(r.policy_match_type), r.traffic_direction.name())
         }
+        message_type::L7 => clean(&message(r)),
         message_type::CLOSE => {
             let reason =
                 r.extensions.as_ref().and_then(|e| e.close.as_ref()).map_or("", |c| c.reason.as_str());
             format!("closed:{}", clean(reason))
         }
         _ => "UNKNOWN".to_owned(),
+    }
+}
+
+/// Protocol and way of a message.
+fn message(r: &Record) -> String {
+    let l7 = r.l7.as_ref();
+    let way = l7.map_or("unknown", |l7| match l7.kind {
+        L7Type::Request => "request",
+        L7Type::Response => "response",
+        L7Type::Sample => "sample",
+        L7Type::Unknown => "unknown",
+    });
+    let extra = r.extensions.as_ref();
+    match l7 {
+        Some(Layer7 { http: Some(_), .. }) => format!("http-{way}"),
+        Some(Layer7 { dns: Some(dns), .. }) => format!("dns-{way} {}", dns.observation_source),
+        Some(Layer7 { kafka: Some(_), .. }) => format!("kafka-{way}"),
+        _ if extra.is_some_and(|e| e.tls.is_some()) => "tls-hello".to_owned(),
+        _ if extra.is_some_and(|e| !e.anomaly.is_empty()) => "anomaly".to_owned(),
+        _ => format!("l7-{way}"),
     }
 }
 

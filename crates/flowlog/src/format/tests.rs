@@ -1,7 +1,7 @@
 use super::*;
 use crate::drop_reason::DropReason;
-use crate::event::{CloseReason, EventKind, FlowEvent, TraceReason, VerdictKind};
-use crate::testing::{Names, event};
+use crate::event::{CloseReason, EventKind, FlowEvent, MessageVerdict, TraceReason, VerdictKind};
+use crate::testing::{Names, event, message_record};
 use policy::{DenyReason, Direction, Identity, RuleId};
 
 fn print(events: &[FlowEvent], options: Options) -> String {
@@ -135,6 +135,132 @@ fn options_change_the_line() {
         ..event()
     };
     assert!(compact(v6).contains(": [::1]:41234 (world-ipv6) -> "));
+}
+
+fn message(name: &str, verdict: MessageVerdict, options: Options) -> String {
+    let mut out = Vec::new();
+    let mut printer = Printer::new(&mut out, options);
+    printer.record(&message_record(name, verdict)).expect("memory");
+    printer.flush().expect("memory");
+    drop(printer);
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn compact_lines_of_messages() {
+    use MessageVerdict::{Audited, Dropped, Error, Forwarded};
+    let by = "by production/api (policies/api.yaml:12)";
+    let default_deny = "by default deny (ingress) of production/api (policies/api.yaml:12)";
+    let url = "http://api:8080/v1/pay";
+    for (name, verdict, expected) in [
+        ("http-request", Forwarded, format!("-> {API} http-request FORWARDED (HTTP/1.1 GET {url}?id=7)")),
+        (
+            "http-request",
+            Dropped(DenyReason::NoRule),
+            format!("-> {API} http-request DROPPED (HTTP/1.1 GET {url}?id=7) {default_deny}"),
+        ),
+        (
+            "http-request",
+            Dropped(DenyReason::DenyRule),
+            format!("-> {API} http-request DROPPED (HTTP/1.1 GET {url}?id=7) {by}"),
+        ),
+        ("http-request", Audited, format!("-> {API} http-request AUDIT (HTTP/1.1 GET {url}?id=7)")),
+        (
+            "http-response",
+            Forwarded,
+            format!("<- {API} http-response FORWARDED (HTTP/1.1 200 4ms (GET {url}))"),
+        ),
+        (
+            "grpc-response",
+            Forwarded,
+            format!("<- {API} http-response FORWARDED (HTTP/2 200 4ms (POST {url}))"),
+        ),
+        (
+            "dns-request proxy",
+            Forwarded,
+            format!("-> {API} dns-request proxy FORWARDED (DNS Query example.com. A)"),
+        ),
+        (
+            "dns-request proxy",
+            Dropped(DenyReason::NoRule),
+            format!("-> {API} dns-request proxy DROPPED (DNS Query example.com. A) {default_deny}"),
+        ),
+        (
+            "dns-response proxy",
+            Forwarded,
+            format!(
+                "<- {API} dns-response proxy FORWARDED \
+                 (DNS Answer \"93.184.216.34,93.184.216.35\" TTL: 30 (Proxy example.com. A))"
+            ),
+        ),
+        (
+            "dns-refused",
+            Forwarded,
+            format!(
+                "<- {API} dns-response proxy FORWARDED \
+                 (DNS Answer RCode: Non-Existent Domain TTL: 0 (Proxy example.com. A))"
+            ),
+        ),
+        (
+            "dns-cname",
+            Forwarded,
+            format!(
+                "<- {API} dns-response proxy FORWARDED (DNS Answer \"93.184.216.34,93.184.216.35\" \
+                 CNAMEs: \"a.net.,b.net.\" TTL: 30 (Proxy example.com. A))"
+            ),
+        ),
+        (
+            "kafka-request",
+            Forwarded,
+            format!("-> {API} kafka-request FORWARDED (Kafka request fetch correlation id 5 topic 'orders')"),
+        ),
+        (
+            "kafka-response",
+            Forwarded,
+            format!(
+                "<- {API} kafka-response FORWARDED \
+                 (Kafka response fetch correlation id 5 topic 'orders' return code 29)"
+            ),
+        ),
+        (
+            "tls-hello",
+            Dropped(DenyReason::NoRule),
+            format!("-> {API} tls-hello DROPPED (TLS ClientHello example.com) {default_deny}"),
+        ),
+        ("anomaly", Error, format!("-> {API} anomaly ERROR (Anomaly http-chunk)")),
+    ] {
+        assert_eq!(message(name, verdict, Options::default()), format!("{FLOW} {expected}\n"), "{name}");
+    }
+    let named = Options { policy_names: true, ..Options::default() };
+    assert_eq!(
+        message("http-request", Forwarded, named),
+        format!("{FLOW} -> {API} http-request FORWARDED (HTTP/1.1 GET {url}?id=7) {by}\n")
+    );
+}
+
+#[test]
+fn messages_in_the_other_layouts() {
+    let denied = MessageVerdict::Dropped(DenyReason::NoRule);
+    let dict = message("http-request", denied, Options { layout: Layout::Dict, ..Options::default() });
+    assert_eq!(
+        dict,
+        "  TIMESTAMP: Nov 21 10:00:00.123\n     SOURCE: production/frontend:41234\n\
+         DESTINATION: production/api:8080\n       TYPE: http-request\n    VERDICT: DROPPED\n    \
+         SUMMARY: HTTP/1.1 GET http://api:8080/v1/pay?id=7\n       \
+         RULE: by default deny (ingress) of production/api (policies/api.yaml:12)\n"
+    );
+    let table = message(
+        "dns-response proxy",
+        MessageVerdict::Forwarded,
+        Options { layout: Layout::Table, ..Options::default() },
+    );
+    assert_eq!(
+        table.lines().nth(1),
+        Some(
+            "Nov 21 10:00:00.123   production/api:8080   production/frontend:41234   dns-response proxy   \
+             FORWARDED   DNS Answer \"93.184.216.34,93.184.216.35\" TTL: 30 (Proxy example.com. A)"
+        )
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::*;
-use crate::testing::{Names, event};
+use crate::event::MessageVerdict;
+use crate::testing::{Names, event, message_event, message_record};
 use proptest::prelude::*;
 
 fn json(kind: EventKind) -> serde_json::Value {
@@ -89,6 +90,131 @@ fn a_close_carries_exact_counters() {
     assert_eq!((&v["verdict"], &v["event_type"]["type"]), (&"TRACED".into(), &1000.into()));
     assert_eq!(v["extensions"]["close"]["bytes"], serde_json::json!([180, 120]));
     assert_eq!(v["Summary"], "3 packets 180 bytes sent, 2 packets 120 bytes received, 1.500s");
+}
+
+fn message(name: &str, verdict: MessageVerdict) -> serde_json::Value {
+    let record = message_record(name, verdict);
+    let text = serde_json::to_string(&record).expect("JSON");
+    assert_eq!(serde_json::from_str::<Record>(&text).expect("reads back"), record);
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn a_request_in_hubbles_words_and_order() {
+    let record = message_record("http-request", MessageVerdict::Dropped(DenyReason::NoRule));
+    let text = serde_json::to_string(&record).expect("JSON");
+    let (_, rest) = text.split_once(r#""Type":"L7""#).expect("a type");
+    assert_eq!(
+        rest,
+        concat!(
+            r#","node_name":"node-1","l7":{"type":"REQUEST","http":{"method":"GET","#,
+            r#""url":"http://api:8080/v1/pay?id=7","protocol":"HTTP/1.1","#,
+            r#""headers":[{"key":"user-agent","value":"curl/8"},{"key":"x-request-id","value":"42"}]}},"#,
+            r#""event_type":{"type":129},"traffic_direction":"INGRESS","drop_reason_desc":"POLICY_DENIED","#,
+            r#""is_reply":false,"Summary":"HTTP/1.1 GET http://api:8080/v1/pay?id=7","#,
+            r#""extensions":{"default_deny":{"direction":"INGRESS","side":"destination","switched_on_by":"#,
+            r#"[{"kind":"CiliumNetworkPolicy","namespace":"production","name":"api","file":"policies/api.yaml","line":12}]},"#,
+            r#""hint":"no ingress rule of production/api allows GET /v1/pay?id=7 of api:8080 from production/frontend","#,
+            r#""epoch":"7","length":60,"in_port":3},"#,
+            r#""ingress_denied_by":[{"name":"api","namespace":"production","labels":"#,
+            r#"["k8s:io.cilium.k8s.policy.derived-from=CiliumNetworkPolicy","k8s:io.cilium.k8s.policy.name=api","#,
+            r#""k8s:io.cilium.k8s.policy.namespace=production"],"revision":"7","kind":"CiliumNetworkPolicy"}]}"#,
+        )
+    );
+}
+
+#[test]
+fn messages_in_hubbles_fields() {
+    let forwarded = MessageVerdict::Forwarded;
+    for (name, l7) in [
+        (
+            "http-response",
+            r#"{"type":"RESPONSE","latency_ns":"4200000","http":{"code":200,"method":"GET",
+               "url":"http://api:8080/v1/pay","protocol":"HTTP/1.1"}}"#,
+        ),
+        (
+            "dns-request proxy",
+            r#"{"type":"REQUEST","dns":{"query":"example.com.","observation_source":"proxy","qtypes":["A"]}}"#,
+        ),
+        (
+            "dns-cname",
+            r#"{"type":"RESPONSE","latency_ns":"2000000","dns":{"query":"example.com.",
+               "ips":["93.184.216.34","93.184.216.35"],"ttl":30,"cnames":["a.net.","b.net."],
+               "observation_source":"proxy","qtypes":["A"],"rrtypes":["CNAME","A"]}}"#,
+        ),
+        (
+            "dns-refused",
+            r#"{"type":"RESPONSE","latency_ns":"2000000","dns":{"query":"example.com.",
+               "observation_source":"proxy","rcode":3,"qtypes":["A"]}}"#,
+        ),
+        (
+            "kafka-request",
+            r#"{"type":"REQUEST","kafka":{"api_version":11,"api_key":"fetch","correlation_id":5,"topic":"orders"}}"#,
+        ),
+        (
+            "kafka-response",
+            r#"{"type":"RESPONSE","latency_ns":"3000000","kafka":{"error_code":29,"api_version":11,
+               "api_key":"fetch","correlation_id":5,"topic":"orders"}}"#,
+        ),
+    ] {
+        let v = message(name, forwarded);
+        let expected: serde_json::Value = serde_json::from_str(l7).expect("JSON");
+        assert_eq!(v["l7"], expected, "{name}");
+        let reply = expected["type"] == "RESPONSE";
+        assert_eq!((&v["verdict"], &v["is_reply"]), (&"FORWARDED".into(), &reply.into()));
+        assert_eq!(v["traffic_direction"], "INGRESS");
+        assert_eq!((v.get("drop_reason_desc"), v.get("ingress_denied_by")), (None, None));
+        assert_eq!(v["extensions"]["rules"][0]["line"], 12);
+    }
+}
+
+#[test]
+fn what_hubble_has_no_field_for() {
+    let forwarded = MessageVerdict::Forwarded;
+    assert_eq!(message("grpc-response", forwarded)["extensions"]["grpc_status"], 7);
+    let kafka = message("kafka-request", forwarded);
+    assert_eq!(kafka["extensions"]["kafka_client_id"], "consumer");
+    assert_eq!(kafka["extensions"]["kafka_topics"], serde_json::json!(["orders", "events"]));
+    let tls = message("tls-hello", forwarded);
+    assert_eq!(tls["extensions"]["tls"], serde_json::json!({ "server_name": "example.com" }));
+    assert_eq!((&tls["l7"], &tls["Type"]), (&serde_json::json!({ "type": "REQUEST" }), &"L7".into()));
+}
+
+#[test]
+fn refused_messages_have_reason_and_rule() {
+    let denied = message("http-request", MessageVerdict::Dropped(DenyReason::DenyRule));
+    assert_eq!((&denied["verdict"], &denied["drop_reason_desc"]), (&"DROPPED".into(), &"POLICY_DENY".into()));
+    assert_eq!(denied["ingress_denied_by"][0]["name"], "api");
+    assert_eq!((denied["extensions"].get("default_deny"), denied["extensions"].get("hint")), (None, None));
+    assert_eq!(denied["extensions"]["rules"][0]["file"], "policies/api.yaml");
+    let audited = message("http-request", MessageVerdict::Audited);
+    assert_eq!((&audited["verdict"], audited.get("drop_reason_desc")), (&"AUDIT".into(), None));
+    assert_eq!(audited["extensions"]["default_deny"]["direction"], "INGRESS");
+    for (name, wanted) in [
+        ("dns-request proxy", "DNS query example.com"),
+        ("kafka-request", "Kafka fetch of orders, events"),
+        ("tls-hello", "TLS to example.com"),
+    ] {
+        let v = message(name, MessageVerdict::Dropped(DenyReason::NoRule));
+        let hint = format!("no ingress rule of production/api allows {wanted} from production/frontend");
+        assert_eq!(
+            (&v["extensions"]["hint"], &v["drop_reason_desc"]),
+            (&hint.into(), &"POLICY_DENIED".into())
+        );
+    }
+    let broken = message("anomaly", MessageVerdict::Error);
+    assert_eq!((&broken["verdict"], &broken["drop_reason_desc"]), (&"ERROR".into(), &"HTTP_CHUNK".into()));
+    assert_eq!(broken["extensions"]["anomaly"], "http-chunk");
+    let odd = message("anomaly", MessageVerdict::Forwarded);
+    assert_eq!((odd.get("drop_reason_desc"), &odd["extensions"]["anomaly"]), (None, &"http-chunk".into()));
+}
+
+#[test]
+fn a_message_without_content_is_still_a_record() {
+    let event = message_event(MessageVerdict::Dropped(DenyReason::NoRule), false);
+    let record = Record::from_event(&event, &Names, 1);
+    assert_eq!((record.summary.as_str(), record.drop_reason_desc.as_str()), ("", "POLICY_DENIED"));
+    assert_eq!(record.flow_type, FlowType::L7);
 }
 
 #[test]

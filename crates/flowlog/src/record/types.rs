@@ -92,6 +92,7 @@ macro_rules! named_enum {
         }
     };
 }
+pub(super) use named_enum;
 
 named_enum!(/// What became of a packet.
 Verdict, default Unknown, {
@@ -404,6 +405,21 @@ pub struct Extensions {
     /// Final counters of a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub close: Option<CloseInfo>,
+    /// `grpc-status` of a response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc_status: Option<u32>,
+    /// Client id of a Kafka request.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kafka_client_id: String,
+    /// Topics of a Kafka request that has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kafka_topics: Vec<String>,
+    /// A TLS hello.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<super::l7::Tls>,
+    /// What is wrong with the bytes of a connection.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub anomaly: String,
     /// Version of the policy that decided.
     #[serde(with = "u64_string")]
     pub epoch: u64,
