@@ -6,6 +6,7 @@
 
 mod build;
 mod matching;
+mod message;
 
 pub use build::{FilterBuilder, FilterError, TypeArgument};
 
@@ -80,6 +81,40 @@ pub struct FlowFilter {
     /// Directions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub traffic_direction: Vec<TrafficDirection>,
+    /// DNS names of the source; `*` is any part of a name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub source_fqdn: Vec<String>,
+    /// DNS names of the destination.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub destination_fqdn: Vec<String>,
+    /// Regular expressions on the name asked for over DNS, the final dot included.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_query: Vec<String>,
+    /// HTTP status codes: `404`, or `5+` for all that start so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_status_code: Vec<String>,
+    /// HTTP methods, in any case.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_method: Vec<String>,
+    /// Regular expressions on the path, without the query.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_path: Vec<String>,
+    /// Regular expressions on the whole URL.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_url: Vec<String>,
+    /// Header fields that were kept.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_header: Vec<HeaderFilter>,
+}
+
+/// A header field with exactly this value.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeaderFilter {
+    /// Name, in any case.
+    pub key: String,
+    /// Value.
+    pub value: String,
 }
 
 /// A kind of event, perhaps with a sub-type.

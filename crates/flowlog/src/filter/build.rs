@@ -5,7 +5,7 @@
 //! end independently of the peer, so that `--pod production/web --port 5432` finds what that pod sends to 5432.
 //! Each negated flag hides on its own.
 
-use super::{EventTypeFilter, Filters, FlowFilter};
+use super::{EventTypeFilter, Filters, FlowFilter, HeaderFilter};
 use crate::drop_reason::DropReason;
 use crate::record::{IpVersion, TcpFlagSet, TracePoint, TrafficDirection, Verdict, message_type};
 use policy::Identity;
@@ -73,7 +73,7 @@ impl FilterBuilder {
 }
 
 /// Flags about either end.
-const PEER: [&str; 5] = ["pod", "namespace", "label", "ip", "identity"];
+const PEER: [&str; 6] = ["pod", "namespace", "label", "ip", "identity", "fqdn"];
 
 fn expand(flags: &[(String, String)]) -> Result<Vec<FlowFilter>, FilterError> {
     if flags.is_empty() {
@@ -136,6 +136,14 @@ fn one<'a>(flags: impl Iterator<Item = (String, &'a str)>) -> Result<FlowFilter,
                 "none" => IpVersion::NotUsed,
                 _ => return Err(bad()),
             }),
+            "from-fqdn" => f.source_fqdn.push(text),
+            "to-fqdn" => f.destination_fqdn.push(text),
+            "dns-query" => f.dns_query.push(text),
+            "http-status" => f.http_status_code.push(text),
+            "http-method" => f.http_method.push(text),
+            "http-path" => f.http_path.push(text),
+            "http-url" => f.http_url.push(text),
+            "http-header" => f.http_header.push(header(value).ok_or_else(bad)?),
             "uuid" => f.uuid.push(text),
             "node-name" => f.node_name.push(text),
             _ => return Err(FilterError::Unknown(name)),
@@ -190,7 +198,15 @@ fn drop_reason(text: &str) -> Option<String> {
 fn protocol(text: &str) -> Option<String> {
     let name = text.to_ascii_lowercase();
     let known = ["icmp", "icmpv4", "icmpv6", "sctp", "tcp", "udp", "vrrp", "igmp", "dns", "http", "kafka"];
-    known.contains(&name.as_str()).then_some(name)
+    let ours = ["http/1.0", "http/1.1", "http/2", "grpc", "tls"];
+    known.iter().chain(&ours).any(|known| *known == name).then_some(name)
+}
+
+/// `name:value`.
+fn header(text: &str) -> Option<HeaderFilter> {
+    let (key, value) = text.split_once(':')?;
+    let (key, value) = (key.trim(), value.trim());
+    (!key.is_empty()).then(|| HeaderFilter { key: key.to_owned(), value: value.to_owned() })
 }
 
 fn tcp_flags(text: &str) -> Option<TcpFlagSet> {

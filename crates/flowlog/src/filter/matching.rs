@@ -1,5 +1,6 @@
 //! One filter, parsed, against one record.
 
+use super::message::{self, MessageFilter, NamePattern};
 use super::{FilterError, FlowFilter, MAX_ENTRIES};
 use crate::record::{Endpoint, L4, Record};
 use ipnet::IpNet;
@@ -11,6 +12,7 @@ pub(super) struct Compiled {
     raw: FlowFilter,
     source: Peer,
     destination: Peer,
+    message: MessageFilter,
 }
 
 /// What is asked of one end.
@@ -22,6 +24,7 @@ struct Peer {
     labels: Vec<Selector>,
     ports: Vec<u16>,
     identities: Vec<u32>,
+    names: Vec<NamePattern>,
 }
 
 impl Compiled {
@@ -38,16 +41,22 @@ impl Compiled {
         if lengths.iter().any(|n| *n > MAX_ENTRIES) {
             return Err(FilterError::TooMany);
         }
-        let peer = Peer::new;
         Ok(Self {
-            source: peer(&f.source_ip, &f.source_pod, &f.source_label, &f.source_port, &f.source_identity)?,
-            destination: peer(
-                &f.destination_ip,
-                &f.destination_pod,
-                &f.destination_label,
-                &f.destination_port,
+            source: Peer::new(
+                [&f.source_ip, &f.source_pod, &f.source_label, &f.source_port, &f.source_fqdn],
+                &f.source_identity,
+            )?,
+            destination: Peer::new(
+                [
+                    &f.destination_ip,
+                    &f.destination_pod,
+                    &f.destination_label,
+                    &f.destination_port,
+                    &f.destination_fqdn,
+                ],
                 &f.destination_identity,
             )?,
+            message: MessageFilter::new(f)?,
             raw: f.clone(),
         })
     }
@@ -65,7 +74,7 @@ impl Compiled {
                 r.event_type
                     .is_some_and(|e| e.kind == t.kind && (!t.match_sub_type || e.sub_type == t.sub_type))
             })
-            && any(&f.protocol, |p| protocol_matches(p, r.l4.as_ref()))
+            && any(&f.protocol, |p| protocol_matches(p, r.l4.as_ref()) || message::is_protocol(r, p))
             && any(&f.traffic_direction, |d| *d == r.traffic_direction)
             && any(&f.reply, |reply| r.is_reply == Some(*reply))
             && any(&f.ip_version, |v| r.ip.as_ref().is_some_and(|ip| ip.version == *v))
@@ -75,13 +84,16 @@ impl Compiled {
                 Some(L4::Tcp(tcp)) => tcp.flags.unwrap_or_default().contains(*wanted),
                 _ => false,
             })
+            && self.message.matches(r)
+            && self.source.names_match(&r.source_names)
+            && self.destination.names_match(&r.destination_names)
             && self.source.matches(r.source.as_ref(), ports.map(|p| p.0), || address(true))
             && self.destination.matches(r.destination.as_ref(), ports.map(|p| p.1), || address(false))
     }
 }
 
 /// An empty list asks nothing; otherwise one value must do.
-fn any<T>(values: &[T], test: impl Fn(&T) -> bool) -> bool {
+pub(super) fn any<T>(values: &[T], test: impl Fn(&T) -> bool) -> bool {
     values.is_empty() || values.iter().any(test)
 }
 
@@ -96,19 +108,11 @@ fn protocol_matches(wanted: &str, l4: Option<&L4>) -> bool {
 }
 
 impl Peer {
-    fn new(
-        ips: &[String],
-        pods: &[String],
-        labels: &[String],
-        ports: &[String],
-        identities: &[u32],
-    ) -> Result<Self, FilterError> {
-        if [ips.len(), pods.len(), labels.len(), ports.len(), identities.len()]
-            .iter()
-            .any(|n| *n > MAX_ENTRIES)
-        {
+    fn new(texts: [&[String]; 5], identities: &[u32]) -> Result<Self, FilterError> {
+        if identities.len() > MAX_ENTRIES || texts.iter().any(|list| list.len() > MAX_ENTRIES) {
             return Err(FilterError::TooMany);
         }
+        let [ips, pods, labels, ports, names] = texts;
         Ok(Self {
             nets: ips.iter().map(|text| net(text)).collect::<Result<_, _>>()?,
             pods: pods.iter().map(|text| pod(text)).collect(),
@@ -118,7 +122,12 @@ impl Peer {
                 .map(|text| text.parse().map_err(|_| FilterError::value("port", text)))
                 .collect::<Result<_, _>>()?,
             identities: identities.to_vec(),
+            names: names.iter().map(|text| NamePattern::new(text)).collect::<Result<_, _>>()?,
         })
+    }
+
+    fn names_match(&self, names: &[String]) -> bool {
+        any(&self.names, |pattern| names.iter().any(|name| pattern.matches(name)))
     }
 
     fn matches(
