@@ -26,8 +26,8 @@ mod outstanding;
 mod refusal;
 mod spill;
 mod tcp;
-#[cfg(test)]
-mod tests;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod udp;
 
 pub use name::MAX_POINTERS;

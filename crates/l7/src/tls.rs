@@ -23,8 +23,8 @@
 mod hello;
 mod inspector;
 mod record;
-#[cfg(test)]
-mod tests;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use hello::{MAX_HELLO, client_hello};
 pub use inspector::Tls;
