@@ -1,9 +1,14 @@
 //! Counters with Hubble's names, fed from events and from snapshots of the workers' statistics.
 
+mod message;
+
+use crate::detail::Message;
 use crate::drop_reason::DropReason;
 use crate::event::{CloseReason, EventKind, FlowEvent, MessageVerdict, VerdictKind};
-use crate::record::Verdict;
+use crate::record::{PolicyMatch, Verdict};
+use message::MessageMetrics;
 use packet::packet::proto;
+use policy::Direction;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -12,6 +17,8 @@ use std::fmt::Write as _;
 pub struct Metrics {
     flows: BTreeMap<[&'static str; 3], u64>,
     drops: BTreeMap<[&'static str; 2], u64>,
+    verdicts: BTreeMap<[&'static str; 3], u64>,
+    messages: MessageMetrics,
     lost: BTreeMap<&'static str, u64>,
     ports: BTreeMap<String, PortCounters>,
     packet_drops: BTreeMap<&'static str, u64>,
@@ -31,7 +38,12 @@ pub struct PortCounters {
 impl Metrics {
     /// Counts one event, under the names that its record will show.
     pub fn event(&mut self, event: &FlowEvent) {
-        let protocol = match event.key.proto {
+        self.message(event, None);
+    }
+
+    /// Counts one event, and what its message says if it is one.
+    pub fn message(&mut self, event: &FlowEvent, message: Option<&Message>) {
+        let transport = match event.key.proto {
             proto::TCP => "TCP",
             proto::UDP => "UDP",
             proto::SCTP => "SCTP",
@@ -39,34 +51,67 @@ impl Metrics {
             proto::ICMPV6 => "ICMPv6",
             _ => "Unknown flow",
         };
+        let protocol = match event.kind {
+            EventKind::Message { .. } => message::protocol(message),
+            _ => transport,
+        };
         let (kind, verdict) = match event.kind {
             EventKind::Drop { reason, .. } => {
-                *self.drops.entry([reason.hubble().0, protocol]).or_default() += 1;
+                self.drop(reason, protocol);
                 ("Drop", Verdict::Dropped)
             }
             EventKind::Trace { .. } => ("Trace", Verdict::Forwarded),
-            EventKind::Message { verdict, .. } => (
-                "L7",
-                match verdict {
-                    MessageVerdict::Forwarded => Verdict::Forwarded,
-                    MessageVerdict::Dropped(_) => Verdict::Dropped,
-                    MessageVerdict::Audited => Verdict::Audit,
-                    MessageVerdict::Error => Verdict::Error,
-                },
-            ),
+            EventKind::Message { verdict, direction, .. } => {
+                if let Some(message) = message {
+                    self.messages.count(event, message);
+                }
+                if let MessageVerdict::Dropped(reason) = verdict {
+                    self.drop(DropReason::Denied(reason), protocol);
+                }
+                let shown = Verdict::from(verdict);
+                if let (Some(direction), Some(matched)) = (direction, message::policy_match(message)) {
+                    self.verdict(direction, matched, shown);
+                }
+                ("L7", shown)
+            }
             EventKind::Close { reason: CloseReason::Revoked, .. } => ("Close", Verdict::Dropped),
             EventKind::Close { .. } => ("Close", Verdict::Traced),
-            EventKind::Verdict { verdict, .. } => (
-                "PolicyVerdict",
-                match verdict {
+            EventKind::Verdict { verdict, direction, rule, .. } => {
+                let shown = match verdict {
                     VerdictKind::Allowed => Verdict::Forwarded,
                     VerdictKind::Redirected => Verdict::Redirected,
                     VerdictKind::Audited => Verdict::Audit,
                     VerdictKind::Denied(_) => Verdict::Dropped,
-                },
-            ),
+                };
+                let matched = match PolicyMatch::of(verdict, rule) {
+                    PolicyMatch::None => "none",
+                    PolicyMatch::All => "all",
+                    _ => "l3-l4",
+                };
+                self.verdict(direction, matched, shown);
+                ("PolicyVerdict", shown)
+            }
         };
         *self.flows.entry([kind, verdict.name(), protocol]).or_default() += 1;
+    }
+
+    fn drop(&mut self, reason: DropReason, protocol: &'static str) {
+        *self.drops.entry([reason.hubble().0, protocol]).or_default() += 1;
+    }
+
+    fn verdict(&mut self, direction: Direction, matched: &'static str, verdict: Verdict) {
+        let direction = match direction {
+            Direction::Ingress => "ingress",
+            Direction::Egress => "egress",
+        };
+        let action = match verdict {
+            Verdict::Forwarded => "forwarded",
+            Verdict::Redirected => "redirected",
+            Verdict::Audit => "audit",
+            Verdict::Error => "error",
+            _ => "dropped",
+        };
+        *self.verdicts.entry([action, direction, matched]).or_default() += 1;
     }
 
     /// Sets the packets dropped for each reason, in the order of [`DropReason::ALL`], summed over workers.
@@ -94,7 +139,7 @@ impl Metrics {
     #[must_use]
     pub fn to_text(&self) -> String {
         let mut out = String::new();
-        head(&mut out, "hubble_flows_processed_total", "Flow records made.");
+        head(&mut out, "hubble_flows_processed_total", "counter", "Flow records made.");
         for ([kind, verdict, protocol], n) in &self.flows {
             line(
                 &mut out,
@@ -103,19 +148,30 @@ impl Metrics {
                 *n,
             );
         }
-        head(&mut out, "hubble_drop_total", "Drop records made.");
+        head(&mut out, "hubble_drop_total", "counter", "Drop records made.");
         for ([reason, protocol], n) in &self.drops {
             line(&mut out, "hubble_drop_total", &[("protocol", protocol), ("reason", reason)], *n);
         }
-        head(&mut out, "hubble_lost_events_total", "Events that never became records.");
+        head(
+            &mut out,
+            "hubble_policy_verdicts_total",
+            "counter",
+            "Policy's answers about connections and messages.",
+        );
+        for ([action, direction, matched], n) in &self.verdicts {
+            let labels = [("action", *action), ("direction", *direction), ("match", *matched)];
+            line(&mut out, "hubble_policy_verdicts_total", &labels, *n);
+        }
+        self.messages.write(&mut out);
+        head(&mut out, "hubble_lost_events_total", "counter", "Events that never became records.");
         for (source, n) in &self.lost {
             line(&mut out, "hubble_lost_events_total", &[("source", source)], *n);
         }
-        head(&mut out, "sluice_dropped_packets_total", "Packets dropped by the workers.");
+        head(&mut out, "sluice_dropped_packets_total", "counter", "Packets dropped by the workers.");
         for (reason, n) in &self.packet_drops {
             line(&mut out, "sluice_dropped_packets_total", &[("reason", reason)], *n);
         }
-        head(&mut out, "sluice_port_packets_total", "Packets by port.");
+        head(&mut out, "sluice_port_packets_total", "counter", "Packets by port.");
         for (port, counters) in &self.ports {
             for (way, n) in
                 [("dropped", counters.dropped), ("received", counters.received), ("sent", counters.sent)]
@@ -127,38 +183,20 @@ impl Metrics {
     }
 }
 
-fn head(out: &mut String, name: &str, help: &str) {
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+fn label_text(labels: &[(&str, &str)]) -> String {
+    let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    let labels: Vec<_> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escape(text))).collect();
+    labels.join(",")
 }
 
 fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
-    let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let labels: Vec<_> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escape(text))).collect();
-    let _ = writeln!(out, "{name}{{{}}} {value}", labels.join(","));
+    let _ = writeln!(out, "{name}{{{}}} {value}", label_text(labels));
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::event;
-
-    #[test]
-    fn counts_under_hubbles_names() {
-        let mut metrics = Metrics::default();
-        metrics.event(&event());
-        let mut totals = [0; DropReason::COUNT];
-        totals[0] = 2;
-        totals[3] = 3;
-        metrics.set_packet_drops(&totals);
-        metrics.set_port("a\"b", Some(PortCounters { received: 1, sent: 2, dropped: 3 }));
-        let text = metrics.to_text();
-        for expected in [
-            "hubble_flows_processed_total{protocol=\"TCP\",type=\"Trace\",verdict=\"FORWARDED\"} 1\n",
-            "sluice_dropped_packets_total{reason=\"INVALID_PACKET_DROPPED\"} 5\n",
-            "sluice_port_packets_total{port=\"a\\\"b\",way=\"sent\"} 2\n",
-        ] {
-            assert!(text.contains(expected), "{expected} not in\n{text}");
-        }
-    }
-}
+mod tests;

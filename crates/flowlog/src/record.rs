@@ -188,13 +188,8 @@ impl Record {
         self.traffic_direction = direction.into();
         self.trace_reason = reason.into();
         let rules = names.rules(rule);
-        let matched = match verdict {
-            VerdictKind::Denied(DropReason::Denied(DenyReason::DenyRule)) => PolicyMatch::L3L4,
-            VerdictKind::Denied(_) | VerdictKind::Audited => PolicyMatch::None,
-            VerdictKind::Allowed | VerdictKind::Redirected if rule == RuleId::NONE => PolicyMatch::All,
-            VerdictKind::Allowed | VerdictKind::Redirected => PolicyMatch::L3L4,
-        };
-        self.policy_match_type = names.policy_match(rule).unwrap_or(matched) as u32;
+        let matched = names.policy_match(rule).unwrap_or_else(|| PolicyMatch::of(verdict, rule));
+        self.policy_match_type = matched as u32;
         match verdict {
             VerdictKind::Denied(drop) => {
                 self.verdict = Verdict::Dropped;

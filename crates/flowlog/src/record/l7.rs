@@ -156,23 +156,13 @@ impl Record {
         self.summary = words::of_message(&l7, message);
         self.l7 = Some(l7);
         extra.describe(message);
-        match verdict {
-            MessageVerdict::Forwarded => {
-                self.verdict = Verdict::Forwarded;
-                extra.rules = rules.iter().map(Rule::from).collect();
+        self.verdict = verdict.into();
+        match (verdict, direction) {
+            (MessageVerdict::Dropped(reason), _) => self.refused(message, (reason, direction), rules, extra),
+            (MessageVerdict::Audited, Some(direction)) => {
+                extra.default_deny = Some(DefaultDeny::new(direction, rules));
             }
-            MessageVerdict::Dropped(reason) => {
-                self.verdict = Verdict::Dropped;
-                self.refused(message, (reason, direction), rules, extra);
-            }
-            MessageVerdict::Audited => {
-                self.verdict = Verdict::Audit;
-                extra.default_deny = direction.map(|direction| DefaultDeny::new(direction, rules));
-            }
-            MessageVerdict::Error => {
-                self.verdict = Verdict::Error;
-                extra.rules = rules.iter().map(Rule::from).collect();
-            }
+            _ => extra.rules = rules.iter().map(Rule::from).collect(),
         }
         if let (Some(Message::Anomaly(anomaly)), Verdict::Dropped | Verdict::Error) = (message, self.verdict)
         {

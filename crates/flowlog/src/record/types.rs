@@ -1,8 +1,9 @@
 //! The parts of a record and their JSON names.
 
-use crate::event::{CloseReason, FlowEvent, TraceReason};
+use crate::drop_reason::DropReason;
+use crate::event::{CloseReason, FlowEvent, MessageVerdict, TraceReason, VerdictKind};
 use jiff::Timestamp;
-use policy::{Direction, Provenance};
+use policy::{DenyReason, Direction, Provenance, RuleId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::IpAddr;
 
@@ -252,6 +253,17 @@ impl From<Direction> for TrafficDirection {
     }
 }
 
+impl From<MessageVerdict> for Verdict {
+    fn from(verdict: MessageVerdict) -> Self {
+        match verdict {
+            MessageVerdict::Forwarded => Self::Forwarded,
+            MessageVerdict::Dropped(_) => Self::Dropped,
+            MessageVerdict::Audited => Self::Audit,
+            MessageVerdict::Error => Self::Error,
+        }
+    }
+}
+
 impl Verdict {
     /// Whether nothing was said.
     #[must_use]
@@ -278,6 +290,19 @@ pub enum PolicyMatch {
     L3Proto = 5,
     /// The protocol.
     ProtoOnly = 6,
+}
+
+impl PolicyMatch {
+    /// What must have matched for this verdict.
+    #[must_use]
+    pub fn of(verdict: VerdictKind, rule: RuleId) -> Self {
+        match verdict {
+            VerdictKind::Denied(DropReason::Denied(DenyReason::DenyRule)) => Self::L3L4,
+            VerdictKind::Denied(_) | VerdictKind::Audited => Self::None,
+            VerdictKind::Allowed | VerdictKind::Redirected if rule == RuleId::NONE => Self::All,
+            VerdictKind::Allowed | VerdictKind::Redirected => Self::L3L4,
+        }
+    }
 }
 
 /// Addresses of a packet.

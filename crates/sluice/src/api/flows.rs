@@ -66,7 +66,7 @@ pub fn start(
             }
             if taken > 0 {
                 let mut metrics = log.metrics();
-                batch.iter().for_each(|(event, _)| metrics.event(event));
+                batch.iter().for_each(|(event, message)| metrics.message(event, message.as_deref()));
                 drop(metrics);
                 log.store.push_messages(batch.drain(..));
             }
