@@ -29,7 +29,8 @@ use std::sync::Arc;
 pub struct Flow {
     /// Name of the flow.
     pub id: String,
-    /// `pod/NS/NAME`, `node/NAME`, `ext/NAME`, `special/NAME`, or `ip/ADDRESS` for whoever has that address.
+    /// `pod/NS/NAME`, `node/NAME`, `ext/NAME`, `special/NAME`, `ip/ADDRESS` for whoever has that
+    /// address, or `reserved/NAME` for a reserved peer.
     pub src: String,
     /// The same for the destination.
     pub dst: String,
@@ -321,6 +322,7 @@ impl Offline {
                 End::Special(Identity::from_reserved_name(&special.reserved)?)
             }
             "ip" => self.address(name.parse().ok()?),
+            "reserved" => End::Special(Identity::from_reserved_name(name)?),
             _ => return None,
         })
     }

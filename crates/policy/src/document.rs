@@ -26,6 +26,7 @@ use crate::yaml::{self, Node};
 
 pub(crate) use cursor::{Context, Cursor, Fields};
 pub use diagnostic::{Diagnostic, Severity};
+pub use l7::kafka_api_key;
 pub use inventory::load_inventory;
 
 /// Largest file read, in bytes; a larger one is refused before it is looked at. A policy takes about 1 KiB.

@@ -1,6 +1,7 @@
 //! `sluice policy check|verdict|explain|diff`: policies tried out without a running node.
 
 mod explain;
+mod flows;
 
 pub use explain::explain;
 
@@ -62,11 +63,6 @@ fn read_inventory(paths: &[PathBuf]) -> Result<Inventory> {
         }
     }
     Ok(merge(parts.iter()))
-}
-
-fn read_flows(path: &Path) -> Result<Vec<Flow>> {
-    let text = read_text(path).with_context(|| path.display().to_string())?;
-    serde_json::from_str(&text).with_context(|| format!("{}: not a list of flows", path.display()))
 }
 
 fn options(empty: EmptyListArgs) -> Options {
@@ -138,9 +134,9 @@ fn diagnostic_value(found: &Diagnostic) -> Value {
 /// # Errors
 /// When a file cannot be read or names what does not exist.
 pub fn verdict(args: &VerdictArgs) -> Result<ExitCode> {
-    let inventory = read_inventory(&args.inventory)?;
+    let mut inventory = read_inventory(&args.inventory)?;
     let policies = read_policies(&args.policies)?;
-    let flows = read_flows(&args.flows)?;
+    let flows = flows::read(&args.flows, &mut inventory)?.list;
     let verdicts = policy::conformance::verdicts(&inventory, &policies, &flows, &options(args.empty))?;
     match args.output {
         Output::Table => print(&verdict_table(&flows, &verdicts)),
@@ -176,44 +172,59 @@ fn rules(line: &FlowLine) -> String {
     if list.is_empty() { "-".to_owned() } else { list.join(" ") }
 }
 
+/// What becomes of a flow, in one word.
+fn outcome(line: &FlowLine) -> &'static str {
+    match (line.verdict, line.audited) {
+        ("allowed", true) => "audited",
+        (word, _) => word,
+    }
+}
+
 /// `sluice policy diff`: 1 if any flow changes verdict.
 ///
 /// # Errors
 /// When a file cannot be read or names what does not exist.
 pub fn diff(args: &DiffArgs) -> Result<ExitCode> {
     let of_config = [args.config.join(INVENTORY)];
-    let inventory = read_inventory(if args.inventory.is_empty() { &of_config } else { &args.inventory })?;
-    let flows = read_flows(&args.flows)?;
+    let mut inventory = read_inventory(if args.inventory.is_empty() { &of_config } else { &args.inventory })?;
+    let flows::Flows { list: flows, records, ignored } = flows::read(&args.flows, &mut inventory)?;
     let judge = |path: &PathBuf| -> Result<Verdicts> {
         let policies = read_policies(std::slice::from_ref(path))?;
         Ok(policy::conformance::verdicts(&inventory, &policies, &flows, &options(args.empty))?)
     };
     let (old, new) = (judge(&args.old)?, judge(&args.new)?);
-    let pairs = flows.iter().zip(old.verdicts.iter().zip(&new.verdicts));
-    let changed: Vec<_> = pairs.filter(|(_, (old, new))| old.verdict != new.verdict).collect();
+    let pairs = flows.iter().zip(&records).zip(old.verdicts.iter().zip(&new.verdicts));
+    let changed: Vec<_> = pairs.filter(|(_, (old, new))| outcome(old) != outcome(new)).collect();
     let value = json!({
         "flows": flows.len(),
+        "records": records.iter().sum::<u64>(),
+        "ignored": ignored,
         "changed": changed
             .iter()
-            .map(|(flow, (old, new))| json!({ "flow": flow, "old": old, "new": new }))
+            .map(|((flow, records), (old, new))| {
+                json!({ "flow": flow, "records": records, "old": old, "new": new })
+            })
             .collect::<Vec<_>>(),
     });
     emit(args.output, &value, |_| {
-        let rows = changed.iter().map(|(flow, (old, new))| {
-            let to = format!("{}:{}/{}", flow.dst, flow.port, flow.proto);
+        let rows = changed.iter().map(|((flow, records), (old, new))| {
             vec![
                 flow.id.clone(),
-                flow.src.clone(),
-                to,
-                old.verdict.into(),
-                new.verdict.into(),
+                flow.to_string(),
+                records.to_string(),
+                outcome(old).into(),
+                outcome(new).into(),
                 rules(old),
                 rules(new),
             ]
         });
-        let head = ["ID", "FROM", "TO", "OLD", "NEW", "OLD RULES", "NEW RULES"];
+        let head = ["ID", "FLOW", "RECORDS", "OLD", "NEW", "OLD RULES", "NEW RULES"];
         let table = if changed.is_empty() { String::new() } else { show::table(&head, rows) };
-        format!("{table}{} of {} flows change verdict\n", changed.len(), flows.len())
+        let mut text = format!("{table}{} of {} flows change verdict\n", changed.len(), flows.len());
+        for (why, count) in &ignored {
+            let _ = writeln!(text, "not judged: {count} records ({why})");
+        }
+        text
     })?;
     Ok(if changed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }

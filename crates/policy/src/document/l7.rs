@@ -225,9 +225,8 @@ fn kafka(at: &Cursor<'_>) -> Option<KafkaRule> {
         if fields.get("role").is_some() {
             at.error("`role` and `apiKey` cannot be combined");
         }
-        let lower = text.to_ascii_lowercase();
-        match API_KEYS.iter().position(|name| *name == lower) {
-            Some(key) => rule.api_keys = vec![i16::try_from(key).ok()?],
+        match kafka_api_key(&text) {
+            Some(key) => rule.api_keys = vec![key],
             None => match crate::suggest::closest(&text, &API_KEYS) {
                 Some(word) => {
                     at.error_hint(format!("`{text}` is no Kafka API key"), format!("did you mean `{word}`?"))
@@ -265,6 +264,13 @@ fn kafka(at: &Cursor<'_>) -> Option<KafkaRule> {
 const PRODUCE: [i16; 3] = [0, 3, 18];
 /// Requests of a consumer.
 const CONSUME: [i16; 11] = [1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18];
+/// The number of a Kafka API key by its name, in any case.
+#[must_use]
+pub fn kafka_api_key(name: &str) -> Option<i16> {
+    let at = API_KEYS.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+    i16::try_from(at).ok()
+}
+
 /// Names of the Kafka API keys, by number (Kafka protocol guide, "API keys").
 pub(crate) const API_KEYS: [&str; 34] = [
     "produce",

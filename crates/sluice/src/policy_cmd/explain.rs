@@ -190,7 +190,7 @@ fn end(text: &str) -> String {
     if text.parse::<std::net::IpAddr>().is_ok() {
         return format!("ip/{text}");
     }
-    let written = ["pod/", "node/", "ext/", "special/", "ip/"].iter().any(|kind| text.starts_with(kind));
+    let written = ["pod/", "node/", "ext/", "special/", "ip/", "reserved/"].iter().any(|kind| text.starts_with(kind));
     if written { text.to_owned() } else { format!("pod/{text}") }
 }
 
@@ -201,7 +201,7 @@ fn proto_name(text: &str) -> String {
     }
 }
 
-/// `produce:topic`, `consume:topic`, or `API-KEY-NUMBER:topic`.
+/// `produce:topic`, `consume:topic`, or `API-KEY:topic`; several topics with commas.
 fn kafka(text: &str) -> Result<KafkaFacts> {
     /// API keys of the Kafka protocol.
     const PRODUCE: i16 = 0;
@@ -210,11 +210,11 @@ fn kafka(text: &str) -> Result<KafkaFacts> {
     let api_key = match what {
         "produce" => PRODUCE,
         "consume" | "fetch" => FETCH,
-        number => match number.parse() {
-            Ok(number) => number,
-            Err(_) => bail!("`{number}` is neither produce, consume nor the number of an API key"),
+        other => match policy::document::kafka_api_key(other).or_else(|| other.parse().ok()) {
+            Some(key) => key,
+            None => bail!("`{other}` is neither produce, consume nor the name or number of an API key"),
         },
     };
-    let topics = if topic.is_empty() { Vec::new() } else { vec![topic.to_owned()] };
+    let topics = topic.split(',').filter(|topic| !topic.is_empty()).map(str::to_owned).collect();
     Ok(KafkaFacts { api_key, topics, ..KafkaFacts::default() })
 }
