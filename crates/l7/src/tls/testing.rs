@@ -31,7 +31,13 @@ pub fn assert_holds(data: &[u8]) {
     let cuts: [fn(usize) -> Vec<usize>; 3] =
         [|len| (1..len).collect(), |len| (1..len).step_by(11).collect(), |len| vec![len / 2]];
     for cut in cuts {
-        let pieces = play(splice(), &script, |_, len| cut(len));
+        let mut pieces = play(splice(), &script, |_, len| cut(len));
+        // How much the server got through before an end that the client brings is a matter of time.
+        if whole.end.is_some() {
+            let len = whole.to_client.len().min(pieces.to_client.len());
+            assert_eq!(whole.to_client[..len], pieces.to_client[..len], "to the client");
+            pieces.to_client.clone_from(&whole.to_client);
+        }
         assert_eq!(show(&whole), show(&pieces), "whole, and in pieces");
     }
 }
