@@ -7,6 +7,7 @@
 
 pub mod directory;
 mod endpoints;
+mod group_labels;
 pub(crate) mod halves;
 pub(crate) mod peers;
 mod population;
@@ -226,11 +227,11 @@ impl Engine {
         self.population.node(name).map(|node| self.population.node_identity(node))
     }
 
-    /// Pods that got no identity because all numbers of the cluster's range are taken. Each counts as `unmanaged`: no
-    /// rule that names its labels applies to it as a peer, denials included, so whoever runs the engine must say so.
+    /// Pods for which no number of the cluster's range was left. Each has one of this node's range instead, so that the
+    /// rules about its labels hold here; other nodes cannot know it, so whoever runs the engine must say so.
     #[must_use]
-    pub fn pods_without_identity(&self) -> usize {
-        self.population.pods().filter(|known| known.identity == Identity::UNMANAGED).count()
+    pub fn pods_beyond_range(&self) -> usize {
+        self.population.pods().filter(|known| population::beyond_range(known.identity)).count()
     }
 
     /// Puts exactly these documents in force.
@@ -375,7 +376,7 @@ impl Engine {
     /// Brings everything up to date after a change, and publishes the outcome if anything differs.
     fn refresh(&mut self, references: bool) {
         self.peers.resolve(references, &self.facts);
-        let moved = self.population.assign(&self.peers, &mut self.identities);
+        let moved = self.population.assign(&self.peers, &self.facts.groups, &mut self.identities);
         let (added, removed) = match moved {
             Some(now) => self.facts.set_identities(now),
             None => Default::default(),

@@ -57,7 +57,7 @@ pub struct Considered {
     pub port: bool,
     /// Its conditions on messages, as text; none means any message.
     pub conditions: Option<String>,
-    /// How the message fits them, where there are conditions and a message.
+    /// How the message fits them, where packet and message are asked about them.
     pub message: Option<MessageFit>,
     /// Why what it would allow is denied.
     pub unsupported: Option<&'static str>,
@@ -145,16 +145,18 @@ impl Engine {
                     line.protos & crate::map::ProtoSlot::of(proto).bit() != 0
                         && (line.first..=line.last).contains(&flow.port)
                 };
+                let peer = compiled.is_some_and(|compiled| match &compiled.peers {
+                    None => true,
+                    Some(peers) => peers.iter().any(|id| self.is_member(*id, peer)),
+                });
+                let port = compiled.is_some_and(|one| one.contributions(false, names).iter().any(covers));
                 list.push(Considered {
                     rule: policy.provenance(entry.line),
                     deny: entry.deny,
-                    peer: compiled.is_some_and(|compiled| match &compiled.peers {
-                        None => true,
-                        Some(peers) => peers.iter().any(|id| self.is_member(*id, peer)),
-                    }),
-                    port: compiled.is_some_and(|one| one.contributions(false, names).iter().any(covers)),
+                    peer,
+                    port,
                     conditions: conditions::text(entry),
-                    message: conditions::fit(entry, flow, governing),
+                    message: (peer && port).then(|| conditions::fit(entry, flow, governing)).flatten(),
                     unsupported: entry.unsupported,
                     audit: policy.audit,
                 });

@@ -375,24 +375,95 @@ fn a_cluster_with_too_many_identities_says_so() {
     let pods = |range: std::ops::Range<u32>| {
         range.map(|n| {
             let name: std::sync::Arc<str> = format!("p{n}").into();
-            let labels = vec![("n".into(), std::sync::Arc::clone(&name))];
+            let labels = vec![("nr".into(), std::sync::Arc::clone(&name))];
             policy::inventory::Pod { name, labels, ips: Vec::new(), node: "n2".into(), ..one.clone() }
         })
     };
     let mut engine = Engine::new(options());
     inventory.pods = pods(0..65_300).collect();
     engine.set_inventory(inventory.clone());
-    assert_eq!(engine.pods_without_identity(), 20);
+    assert_eq!(engine.pods_beyond_range(), 20);
     inventory.pods = pods(10..65_300).collect();
     engine.set_inventory(inventory.clone());
-    assert_eq!(engine.pods_without_identity(), 10, "numbers that became free are given out");
+    assert_eq!(engine.pods_beyond_range(), 10, "numbers that became free are given out");
     inventory.pods = pods(10..65_400).rev().collect();
     engine.set_inventory(inventory.clone());
-    assert_eq!(engine.pods_without_identity(), 110);
+    assert_eq!(engine.pods_beyond_range(), 110);
     let mut seen = std::collections::HashSet::new();
     for pod in &inventory.pods {
         let identity = engine.pod_identity(&pod.namespace, &pod.name).expect("known");
-        assert!(identity == Identity::UNMANAGED || seen.insert(identity), "{identity} twice");
+        assert!(seen.insert(identity), "{identity} twice");
     }
-    assert_eq!(seen.len(), 65_280);
+    let local = seen.iter().filter(|identity| **identity >= Identity::FIRST_NODE_LOCAL);
+    assert_eq!(local.count(), 110);
+}
+
+/// A pod for which no number was left does not escape a rule about its labels, nor does it profit from one about others.
+#[test]
+fn a_pod_beyond_the_range_is_still_denied_by_its_labels() {
+    let mut inventory = load_inventory(INVENTORY, "inventory.yaml").expect("a valid inventory");
+    let one = inventory.pods[0].clone();
+    inventory.pods.extend((0..65_400).map(|n| {
+        let name: std::sync::Arc<str> = format!("p{n}").into();
+        let labels = vec![("nr".into(), std::sync::Arc::clone(&name))];
+        policy::inventory::Pod { name, labels, ips: Vec::new(), node: "n2".into(), ..one.clone() }
+    }));
+    let mut engine = Engine::new(options());
+    engine.set_inventory(inventory);
+    let text = "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: p}\nspec:\n  \
+                endpointSelector: {matchLabels: {app: web}}\n  \
+                ingress:\n  - fromEntities: [cluster]\n  - fromEndpoints: [{matchExpressions: [{key: nr, operator: NotIn, values: [p65399]}]}]\n  \
+                ingressDeny: [{fromEndpoints: [{matchLabels: {nr: p65398}}]}]\n";
+    assert!(engine.set_policies(vec![file("p.yaml", text)]).is_valid());
+    let asked = |engine: &Engine, peer| {
+        let web = engine.endpoint("a", "web").expect("an endpoint");
+        web.map.lookup(Direction::Ingress, peer, 6, 80)
+    };
+    let beyond = |engine: &Engine, n: u32| engine.pod_identity("a", &format!("p{n}")).expect("a pod");
+    assert!(
+        beyond(&engine, 65_398) >= Identity::FIRST_NODE_LOCAL
+            && beyond(&engine, 65_397) >= Identity::FIRST_NODE_LOCAL
+    );
+    assert!(!allowed(asked(&engine, beyond(&engine, 65_398))));
+    assert!(allowed(asked(&engine, beyond(&engine, 65_397))));
+    let text = text.replace("  - fromEntities: [cluster]\n", "");
+    assert!(engine.set_policies(vec![file("p.yaml", &text)]).is_valid());
+    assert!(!allowed(asked(&engine, engine.pod_identity("a", "p65399").expect("a pod"))));
+}
+
+#[test]
+fn addresses_are_labelled_with_the_groups_around_them() {
+    let mut engine = engine(options(), INVENTORY);
+    let group = |labels: &str| {
+        file(
+            "g.yaml",
+            &format!(
+                "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {{name: partners, labels: {{{labels}}}}}\nspec: {{externalCIDRs: [203.0.113.0/24]}}\n"
+            ),
+        )
+    };
+    let rule = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: p, namespace: a}\nspec:\n  \
+                endpointSelector: {}\n  egress:\n  - toCIDRSet: [{cidrGroupRef: partners}]\n  - toCIDR: [203.0.113.7/32]\n";
+    let labels = |engine: &Engine| -> Vec<String> {
+        let snapshot = engine.snapshot();
+        let identity = snapshot.identity(packet::Addr::v4([203, 0, 113, 7]));
+        snapshot.directory().labels(identity).into_iter().flatten().map(ToString::to_string).collect()
+    };
+    assert!(engine.set_policies(vec![group("kind: shop"), file("p.yaml", rule)]).is_valid());
+    let named = "cidrgroup:io.cilium.policy.cidrgroupname/partners";
+    let before = labels(&engine);
+    assert!(before.iter().any(|label| label == named), "{before:?}");
+    assert!(before.iter().any(|label| label == "cidrgroup:kind=shop"), "{before:?}");
+    assert!(engine.set_policies(vec![group("kind: bank"), file("p.yaml", rule)]).is_valid());
+    let after = labels(&engine);
+    assert!(after.iter().any(|label| label == "cidrgroup:kind=bank"), "{after:?}");
+    assert!(
+        engine
+            .set_policies(vec![file(
+                "p.yaml",
+                &rule.replace("  - toCIDRSet: [{cidrGroupRef: partners}]\n", "")
+            )])
+            .is_valid()
+    );
+    assert!(!labels(&engine).iter().any(|label| label.starts_with("cidrgroup:")));
 }

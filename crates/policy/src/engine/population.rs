@@ -2,6 +2,7 @@
 
 use super::Options;
 use super::directory::{Directory, Workload, WorkloadKind};
+use super::group_labels::GroupLabels;
 use super::peers::PeerStore;
 use super::world::{IdentityFacts, PortNames, namespace_labels, pod_labels};
 use super::{Map, Set};
@@ -12,6 +13,7 @@ use crate::identity::table::{IdentityTable, Scope};
 use crate::inventory::{Inventory, Node, Pod};
 use crate::ip_cache::IpCache;
 use crate::label::{Label, LabelSet};
+use crate::rule::CidrGroup;
 use ipnet::IpNet;
 use packet::Addr;
 use std::collections::BTreeMap;
@@ -48,6 +50,7 @@ pub(crate) struct Population {
     hosts: Map<Addr, Identity>,
     ip_cache: Arc<IpCache>,
     directory: Arc<Directory>,
+    groups: GroupLabels,
     changed: bool,
 }
 
@@ -101,7 +104,7 @@ impl Population {
             let known = before.remove(&key).filter(|known| {
                 known.pod == *pod
                     && self.namespaces.get(&pod.namespace) == inherited
-                    && known.identity != Identity::UNMANAGED
+                    && !beyond_range(known.identity)
             });
             let known = known.unwrap_or_else(|| {
                 let labels = pod_labels(pod, inherited, &options.cluster);
@@ -119,6 +122,8 @@ impl Population {
                     table.compact(|identity| used.contains(&identity));
                     table.allocate(&labels, Scope::Cluster)
                 });
+                // The rules about its labels must hold, denials above all, so it gets a number of this node instead.
+                let identity = identity.or_else(|| table.allocate(&labels, Scope::NodeLocal));
                 known_pod(pod, labels, identity)
             });
             self.pods.insert(key, known);
@@ -137,6 +142,7 @@ impl Population {
     pub(crate) fn assign(
         &mut self,
         peers: &PeerStore,
+        groups: &[CidrGroup],
         table: &mut IdentityTable,
     ) -> Option<Map<Identity, IdentityFacts>> {
         let mut prefixes: Vec<IpNet> = peers.prefixes().collect();
@@ -145,7 +151,8 @@ impl Population {
         let mut names: Vec<_> = peers.names().cloned().collect();
         names.sort_unstable();
         names.dedup();
-        let same_prefixes = prefixes == self.prefixes;
+        let groups = GroupLabels::new(groups);
+        let same_prefixes = prefixes == self.prefixes && groups == self.groups;
         let same_names = names == self.fqdns.selectors().list();
         if !self.changed && same_prefixes && same_names {
             return None;
@@ -156,7 +163,7 @@ impl Population {
         if !same_prefixes {
             self.known = prefixes.iter().copied().collect();
         }
-        (self.prefixes, self.changed) = (prefixes, false);
+        (self.prefixes, self.groups, self.changed) = (prefixes, groups, false);
 
         let mut now = Map::default();
         for number in 1..=10 {
@@ -171,7 +178,7 @@ impl Population {
             let identity = match prefix.prefix_len() {
                 0 => Some(world(prefix)),
                 _ => {
-                    let labels = outside([], Some(prefix), prefix);
+                    let labels = outside(self.groups.around(prefix), Some(prefix), prefix);
                     table.allocate(&labels, Scope::NodeLocal).or_else(|| {
                         table.compact(|identity| now.contains_key(&identity));
                         table.allocate(&labels, Scope::NodeLocal)
@@ -193,6 +200,9 @@ impl Population {
         self.fixed = now.keys().copied().collect();
         self.rebuild_learnt(&hosts, table, &mut now);
         self.rebuild_tables(hosts, &identities, same_prefixes, &now);
+        if table.is_large(now.len()) {
+            table.compact(|identity| now.contains_key(&identity));
+        }
         Some(now)
     }
 
@@ -451,8 +461,13 @@ fn count(carried: &mut Shards<Identity, (u32, LabelSet)>, identity: Identity, la
     }
 }
 
+/// Whether a pod with this identity got no number of the cluster's range.
+pub(crate) fn beyond_range(identity: Identity) -> bool {
+    identity >= Identity::FIRST_NODE_LOCAL || identity == Identity::UNMANAGED
+}
+
 fn known_pod(pod: &Pod, labels: LabelSet, identity: Option<Identity>) -> KnownPod {
-    // Out of numbers: not world, not another pod's, but one that only rules for unmanaged pods let in.
+    // Out of all numbers, which no memory holds: not world, not another pod's.
     let identity = identity.unwrap_or(Identity::UNMANAGED);
     let workload = Arc::new(Workload {
         kind: WorkloadKind::Pod,

@@ -29,13 +29,53 @@ pub(crate) enum Scope {
     NodeLocal,
 }
 
-/// Label sets and their numbers. A number that is no longer used stays with its labels until its range is full.
+/// Numbers that may be known beside those in use before the others are forgotten.
+const SPARE: usize = 65_536;
+
+/// Label sets and their numbers. A number that is no longer used stays with its labels until its range is full or the
+/// table has grown too large; it is given to other labels only after all others of its range.
 #[derive(Clone, Debug)]
 pub(crate) struct IdentityTable {
     by_labels: Map<LabelSet, Identity>,
     by_number: Map<Identity, LabelSet>,
-    next_cluster: u32,
-    next_local: u32,
+    cluster: Range,
+    local: Range,
+}
+
+/// The numbers of one scope.
+#[derive(Clone, Debug)]
+struct Range {
+    first: u32,
+    last: u32,
+    /// Where to look for a free one first.
+    next: u32,
+    /// How many are given out.
+    taken: u32,
+}
+
+impl Range {
+    const fn new(first: u32, last: u32) -> Self {
+        Self { first, last, next: first, taken: 0 }
+    }
+
+    const fn contains(&self, identity: Identity) -> bool {
+        self.first <= identity.0 && identity.0 <= self.last
+    }
+
+    /// A number that is not in use, if there is one.
+    fn free(&mut self, is_taken: impl Fn(Identity) -> bool) -> Option<Identity> {
+        if self.taken > self.last - self.first {
+            return None;
+        }
+        for _ in self.first..=self.last {
+            let identity = Identity(self.next);
+            self.next = if self.next >= self.last { self.first } else { self.next + 1 };
+            if !is_taken(identity) {
+                return Some(identity);
+            }
+        }
+        None
+    }
 }
 
 impl Default for IdentityTable {
@@ -43,8 +83,8 @@ impl Default for IdentityTable {
         let mut table = Self {
             by_labels: Map::default(),
             by_number: Map::default(),
-            next_cluster: Identity::FIRST_CLUSTER.0,
-            next_local: Identity::FIRST_NODE_LOCAL.0,
+            cluster: Range::new(Identity::FIRST_CLUSTER.0, LAST_CLUSTER),
+            local: Range::new(Identity::FIRST_NODE_LOCAL.0, LAST_NODE_LOCAL),
         };
         for number in 1..=10 {
             let identity = Identity(number);
@@ -63,19 +103,11 @@ impl IdentityTable {
     pub(crate) fn import(&mut self, state: &IdentityState) {
         for (number, labels) in &state.identities {
             let labels: LabelSet = labels.iter().map(|text| Label::parse(text)).collect();
-            let cluster = (Identity::FIRST_CLUSTER.0..=LAST_CLUSTER).contains(number);
-            let local = (Identity::FIRST_NODE_LOCAL.0..=LAST_NODE_LOCAL).contains(number);
-            let known =
-                self.by_labels.contains_key(&labels) || self.by_number.contains_key(&Identity(*number));
-            if known || !(cluster || local) {
-                continue;
-            }
-            if cluster {
-                self.next_cluster = self.next_cluster.max(number + 1);
-            } else {
-                self.next_local = self.next_local.max(number + 1);
-            }
-            self.set(Identity(*number), labels);
+            let identity = Identity(*number);
+            let known = self.by_labels.contains_key(&labels) || self.by_number.contains_key(&identity);
+            let Some(range) = self.range(identity).filter(|_| !known) else { continue };
+            range.next = if *number >= range.last { range.first } else { range.next.max(number + 1) };
+            self.set(identity, labels);
         }
     }
 
@@ -92,7 +124,9 @@ impl IdentityTable {
 
     /// The number of these labels, a new one if they have none; `None` when the range is used up.
     pub(crate) fn allocate(&mut self, labels: &LabelSet, scope: Scope) -> Option<Identity> {
-        if let Some(&identity) = self.by_labels.get(labels) {
+        let known = self.by_labels.get(labels).copied();
+        // Labels that had to take a number of the node may get one of the cluster later.
+        if let Some(identity) = known.filter(|id| scope == Scope::NodeLocal || !self.local.contains(*id)) {
             return Some(identity);
         }
         let well_known = (scope == Scope::Cluster).then(|| well_known::number(labels)).flatten();
@@ -100,28 +134,33 @@ impl IdentityTable {
             self.set(identity, labels.clone());
             return Some(identity);
         }
-        let (next, last) = match scope {
-            Scope::Cluster => (&mut self.next_cluster, LAST_CLUSTER),
-            Scope::NodeLocal => (&mut self.next_local, LAST_NODE_LOCAL),
+        let range = match scope {
+            Scope::Cluster => &mut self.cluster,
+            Scope::NodeLocal => &mut self.local,
         };
-        while *next <= last && self.by_number.contains_key(&Identity(*next)) {
-            *next += 1;
-        }
-        if *next > last {
-            return None;
-        }
-        let identity = Identity(*next);
-        *next += 1;
+        let identity = range.free(|identity| self.by_number.contains_key(&identity))?;
         self.set(identity, labels.clone());
         Some(identity)
     }
 
-    /// Forgets every allocated number that `used` does not hold; the lowest free ones are given next.
+    /// Whether so many numbers are known, of which `used` are in use, that the others should be forgotten.
+    pub(crate) fn is_large(&self, used: usize) -> bool {
+        self.by_number.len() > 2 * used + SPARE
+    }
+
+    /// Forgets every allocated number that `used` does not hold.
     pub(crate) fn compact(&mut self, used: impl Fn(Identity) -> bool) {
-        self.by_number.retain(|identity, _| identity.0 < Identity::FIRST_CLUSTER.0 || used(*identity));
-        self.by_labels.retain(|_, identity| identity.0 < Identity::FIRST_CLUSTER.0 || used(*identity));
-        self.next_cluster = Identity::FIRST_CLUSTER.0;
-        self.next_local = Identity::FIRST_NODE_LOCAL.0;
+        let kept = |identity: &Identity| identity.0 < Identity::FIRST_CLUSTER.0 || used(*identity);
+        self.by_number.retain(|identity, _| kept(identity));
+        self.by_labels.retain(|_, identity| kept(identity));
+        for range in [&mut self.cluster, &mut self.local] {
+            let taken = self.by_number.keys().filter(|identity| range.contains(**identity)).count();
+            range.taken = u32::try_from(taken).unwrap_or(u32::MAX);
+        }
+    }
+
+    fn range(&mut self, identity: Identity) -> Option<&mut Range> {
+        [&mut self.cluster, &mut self.local].into_iter().find(|range| range.contains(identity))
     }
 
     /// Forgets a number. It is given out again only after all others of its range.
@@ -133,8 +172,15 @@ impl IdentityTable {
 
     /// Gives a reserved number other labels (the node's own, where it serves the Kubernetes API).
     pub(crate) fn set(&mut self, identity: Identity, labels: LabelSet) {
-        if let Some(old) = self.by_number.insert(identity, labels.clone()) {
-            self.by_labels.remove(&old);
+        match self.by_number.insert(identity, labels.clone()) {
+            Some(old) => {
+                self.by_labels.remove(&old);
+            }
+            None => {
+                if let Some(range) = self.range(identity) {
+                    range.taken += 1;
+                }
+            }
         }
         self.by_labels.insert(labels, identity);
     }
@@ -192,5 +238,27 @@ mod tests {
         assert_eq!(table.allocate(&labels("k8s:n=more"), Scope::Cluster), None);
         table.compact(|identity| identity.0 < 1_000 || identity.0 == LAST_CLUSTER);
         assert_eq!(table.allocate(&labels("k8s:n=more"), Scope::Cluster), Some(Identity(1_000)));
+    }
+
+    #[test]
+    fn labels_without_a_number_of_the_cluster_get_one_later() {
+        let mut table = IdentityTable::default();
+        let late = labels("k8s:n=late");
+        let local = table.allocate(&late, Scope::NodeLocal);
+        assert_eq!(local, Some(Identity(16_777_217)));
+        assert_eq!(table.allocate(&late, Scope::Cluster), Some(Identity(256)));
+        assert_eq!(table.allocate(&late, Scope::NodeLocal), Some(Identity(256)));
+    }
+
+    #[test]
+    fn a_number_that_became_free_is_given_last() {
+        let mut table = IdentityTable::default();
+        for n in 0..100 {
+            table.allocate(&labels(&format!("cidr:10.0.{n}.0/24")), Scope::NodeLocal);
+        }
+        table.compact(|_| false);
+        let next = table.allocate(&labels("cidr:10.1.0.0/24"), Scope::NodeLocal);
+        assert_eq!(next, Some(Identity(16_777_217 + 100)), "who still holds the old one must not mean this");
+        assert!(!table.is_large(10) && table.local.taken == 1);
     }
 }
