@@ -1,0 +1,283 @@
+//! A pod's TCP stack: one smoltcp interface with one socket, behind what Linux would drop before it.
+
+use super::node::{self, HTTP};
+use super::rng::Rng;
+use super::shift::Shift;
+use packet::{Instant, L4, PortId};
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
+use smoltcp::time::{Duration as StackDuration, Instant as StackTime};
+use smoltcp::wire::{EthernetAddress, IpCidr};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// The client's TCP port.
+pub const CLIENT_PORT: u16 = 40_000;
+
+/// Sizes and habits of a stack.
+#[derive(Clone, Debug)]
+pub struct StackSpec {
+    /// Largest IP datagram it sends and announces.
+    pub mtu: usize,
+    /// Receive buffer, and so the window.
+    pub receive: usize,
+    /// Send buffer.
+    pub send: usize,
+    /// Collect small writes.
+    pub nagle: bool,
+    /// Wait with acknowledgements.
+    pub delayed_ack: bool,
+    /// Offer timestamps.
+    pub timestamps: bool,
+    /// Initial sequence number.
+    pub isn: u32,
+    /// Its own randomness.
+    pub seed: u64,
+}
+
+impl StackSpec {
+    pub fn random(rng: &mut Rng, v6: bool) -> Self {
+        let ip = if v6 { 40 } else { 20 };
+        // 12 bytes of timestamps are taken from the segment.
+        let mss = rng.pick(&[88, 100, 256, 536, 1_220, 1_460, 1_460, 1_460, 8_960]);
+        let isn = match rng.below(4) {
+            0 => rng.next() as u32,
+            1 => 0,
+            // Wraps within what is sent here.
+            _ => 0_u32.wrapping_sub(rng.between(1, 4_000) as u32),
+        };
+        Self {
+            mtu: ip + 20 + mss,
+            receive: rng.pick(&[200, 600, 1_500, 4_096, 16_384, 65_535, 200_000]),
+            send: rng.pick(&[200, 1_000, 8_192, 65_535]),
+            nagle: rng.percent(30),
+            delayed_ack: rng.percent(50),
+            timestamps: rng.percent(50),
+            isn,
+            seed: rng.next(),
+        }
+    }
+}
+
+thread_local! {
+    /// What timestamps say; smoltcp asks a function without context.
+    static CLOCK: Cell<u32> = const { Cell::new(0) };
+}
+
+pub struct Stack {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    handle: SocketHandle,
+    wire: Wire,
+    shift: Shift,
+    isn: u32,
+    paws: Paws,
+    port: PortId,
+    v6: bool,
+}
+
+impl Stack {
+    pub fn new(port: PortId, v6: bool, spec: &StackSpec, now: Instant) -> Self {
+        let mac = EthernetAddress(node::mac_of(port).0);
+        let mut config = Config::new(mac.into());
+        config.random_seed = spec.seed;
+        let mut wire = Wire { received: VecDeque::new(), sent: Vec::new(), mtu: spec.mtu + 14 };
+        let mut interface = Interface::new(config, &mut wire, stack_time(now));
+        interface.update_ip_addrs(|list| {
+            let cidr = IpCidr::new(node::ip_of(port, v6).into(), if v6 { 64 } else { 24 });
+            list.push(cidr).expect("room for one address");
+        });
+        let mut socket =
+            Socket::new(SocketBuffer::new(vec![0; spec.receive]), SocketBuffer::new(vec![0; spec.send]));
+        socket.set_nagle_enabled(spec.nagle);
+        // Probes with a byte of garbage. Also what revives smoltcp 0.14 after a stale "window zero" has stopped its
+        // retransmission timer: the answers to three of them make it send again.
+        socket.set_keep_alive(Some(StackDuration::from_secs(3)));
+        if !spec.delayed_ack {
+            socket.set_ack_delay(None);
+        }
+        if spec.timestamps {
+            socket.set_tsval_generator(Some(|| CLOCK.get()));
+        }
+        let mut sockets = SocketSet::new(Vec::new());
+        let handle = sockets.add(socket);
+        let (shift, paws) = (Shift::default(), Paws::default());
+        Self { interface, sockets, handle, wire, shift, isn: spec.isn, paws, port, v6 }
+    }
+
+    pub fn listen(&mut self) {
+        self.socket().listen(HTTP).expect("a closed socket");
+    }
+
+    pub fn connect(&mut self, to: PortId) {
+        let remote = (node::ip_of(to, self.v6), HTTP);
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
+        socket.connect(self.interface.context(), remote, CLIENT_PORT).expect("a closed socket");
+    }
+
+    pub fn socket(&mut self) -> &mut Socket<'static> {
+        self.sockets.get_mut(self.handle)
+    }
+
+    pub fn state(&self) -> State {
+        self.sockets.get::<Socket<'_>>(self.handle).state()
+    }
+
+    /// A frame arrives.
+    pub fn arrive(&mut self, mut frame: Vec<u8>) {
+        self.shift.inbound(&mut frame);
+        if self.paws.accepts(&frame) {
+            self.wire.received.push_back(frame);
+        }
+    }
+
+    /// Lets the stack work; answers what it sent.
+    pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        CLOCK.set((now.as_nanos() / 1_000_000) as u32);
+        self.interface.poll(stack_time(now), &mut self.wire, &mut self.sockets);
+        let mut sent = std::mem::take(&mut self.wire.sent);
+        for frame in &mut sent {
+            self.paws.note_sent(frame);
+            self.shift.outbound(frame, self.isn);
+        }
+        sent
+    }
+
+    /// When it wants to work again.
+    pub fn wakes(&mut self, now: Instant) -> Option<Instant> {
+        let at = self.interface.poll_at(stack_time(now), &self.sockets)?;
+        Some(Instant::from_nanos(at.total_micros().max(0) as u64 * 1_000).max(now))
+    }
+
+    /// Reads at most `most` bytes: what arrived, or how the stream ended.
+    pub fn read(&mut self, most: usize) -> Result<Vec<u8>, RecvError> {
+        let mut bytes = vec![0; most];
+        let count = self.socket().recv_slice(&mut bytes)?;
+        bytes.truncate(count);
+        Ok(bytes)
+    }
+
+    /// Whether the connection is over for this end.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state(), State::Closed | State::TimeWait)
+    }
+}
+
+fn stack_time(now: Instant) -> StackTime {
+    StackTime::from_micros((now.as_nanos() / 1_000) as i64)
+}
+
+/// RFC 7323 §5.3 as Linux does it, which smoltcp does not: an old timestamp makes a segment invisible.
+#[derive(Debug, Default)]
+struct Paws {
+    recent: Option<u32>,
+    last_ack: Option<u32>,
+}
+
+impl Paws {
+    fn accepts(&mut self, frame: &[u8]) -> bool {
+        let Some((tcp, l4)) = tcp_of(frame) else { return true };
+        let Some((value, _)) = timestamps(l4) else { return true };
+        if tcp.flags.syn() {
+            self.recent = Some(value);
+            return true;
+        }
+        let Some(recent) = self.recent else { return true };
+        if (value.wrapping_sub(recent) as i32) < 0 {
+            return tcp.flags.rst();
+        }
+        if self.last_ack.is_some_and(|ack| (ack.wrapping_sub(tcp.seq) as i32) >= 0) {
+            self.recent = Some(value);
+        }
+        true
+    }
+
+    fn note_sent(&mut self, frame: &[u8]) {
+        if let Some((tcp, _)) = tcp_of(frame)
+            && tcp.flags.ack()
+        {
+            self.last_ack = Some(tcp.ack);
+        }
+    }
+}
+
+/// The TCP header of a frame, and its bytes with all that follows.
+pub fn tcp_of(frame: &[u8]) -> Option<(packet::Tcp, &[u8])> {
+    match packet::parse(frame, frame.len()) {
+        Ok(packet::Parsed::Ip(packet)) => match packet.l4_header {
+            L4::Tcp(tcp) => Some((tcp, &frame[usize::from(packet.l4)..packet.end as usize])),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The timestamps option.
+pub fn timestamps(l4: &[u8]) -> Option<(u32, u32)> {
+    let header = usize::from(l4[12] >> 4) * 4;
+    let mut at = 20;
+    while at + 1 < header {
+        match l4[at] {
+            0 => return None,
+            1 => at += 1,
+            8 if at + 10 <= header => {
+                let number = |at: usize| u32::from_be_bytes([l4[at], l4[at + 1], l4[at + 2], l4[at + 3]]);
+                return Some((number(at + 2), number(at + 6)));
+            }
+            _ => at += usize::from(l4[at + 1]).max(2),
+        }
+    }
+    None
+}
+
+/// The device: frames in, frames out.
+struct Wire {
+    received: VecDeque<Vec<u8>>,
+    sent: Vec<Vec<u8>>,
+    mtu: usize,
+}
+
+struct Rx(Vec<u8>);
+struct Tx<'a>(&'a mut Vec<Vec<u8>>);
+
+impl RxToken for Rx {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(&self.0)
+    }
+}
+
+impl TxToken for Tx<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, f: F) -> R {
+        let mut frame = vec![0; len];
+        let result = f(&mut frame);
+        self.0.push(frame);
+        result
+    }
+}
+
+impl Device for Wire {
+    type RxToken<'a> = Rx;
+    type TxToken<'a> = Tx<'a>;
+
+    fn receive(&mut self, _: StackTime) -> Option<(Rx, Tx<'_>)> {
+        Some((Rx(self.received.pop_front()?), Tx(&mut self.sent)))
+    }
+
+    fn transmit(&mut self, _: StackTime) -> Option<Tx<'_>> {
+        Some(Tx(&mut self.sent))
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ethernet;
+        capabilities.max_transmission_unit = self.mtu;
+        // One frame a turn keeps the stack from filling the wire with a whole window at once.
+        capabilities.max_burst_size = None;
+        capabilities
+    }
+}
+
+/// The longest an idle simulation sleeps: timers of the worker cannot be asked for.
+pub const TICK: Duration = Duration::from_millis(5);
