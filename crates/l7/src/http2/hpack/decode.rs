@@ -168,5 +168,9 @@ fn string(rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     let len = integer(rest, 7)?;
     let (octets, behind) = rest.split_at_checked(len).ok_or(HpackError::Truncated)?;
     *rest = behind;
-    if coded { huffman::decode(octets, out) } else { Ok(out.extend_from_slice(octets)) }
+    if coded {
+        return huffman::decode(octets, out);
+    }
+    out.extend_from_slice(octets);
+    Ok(())
 }

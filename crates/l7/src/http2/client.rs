@@ -1,0 +1,274 @@
+//! Frames that only clients send, or that mean something else from them: requests, their bodies, their resets.
+
+use super::block::collect;
+use super::frame::{FrameHeader, HEADER, MIN_MAX_FRAME, Violation, flag, write_headers, write_window_update};
+use super::hpack::{Encoder, HpackError};
+use super::refusal::{self, BODY_LEN, Refusal};
+use super::request::{self, Fault, Request};
+use super::streams::{Answer, MAX_OPEN};
+use super::{Http2, flood, lend, pass, swallow};
+use crate::anomaly::Anomaly;
+use crate::http::{HttpRequest, Version};
+use crate::inspector::{Context, Step};
+
+/// Octets of bodies that the client was sent and has not given credit for. What may have to be kept back of the server's
+/// DATA is this much and a frame.
+const MAX_DEBT: u32 = 4_096;
+
+impl From<HpackError> for Violation {
+    fn from(error: HpackError) -> Self {
+        if error == HpackError::TooLarge { Self::HEAD_TOO_LARGE } else { Self::COMPRESSION }
+    }
+}
+
+/// What is to become of a stream that begins.
+enum Verdict {
+    Allowed,
+    Refused(Refusal),
+}
+
+impl Http2 {
+    pub(super) fn client_headers(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+        let id = head.stream;
+        if id.is_multiple_of(2) {
+            return Err(Violation::PROTOCOL);
+        }
+        let max_frame = self.server.largest_frame();
+        let Some(block) = collect(bytes, head, max_frame, self.limits.list, &mut self.block)? else {
+            return Ok(Step::NeedMore);
+        };
+        let len = block.len;
+        self.client.idle.earn(flood::PER_MOVE);
+        if id <= self.streams.last {
+            // Looked for before the block is decoded: of a closed stream nothing may come.
+            if self.streams.get(id).is_none_or(|stream| !stream.client_open) {
+                return Err(Violation::STREAM_CLOSED);
+            }
+            self.client.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
+            return self.client_trailers(head, len, cx);
+        }
+        if self.streams.open_now() >= MAX_OPEN {
+            return Err(Violation::TOO_MANY_STREAMS);
+        }
+        self.client.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
+        self.streams.last = id;
+        let end_stream = head.has(flag::END_STREAM);
+        let verdict = self.judge(id, end_stream, cx);
+        match verdict {
+            Verdict::Allowed => {
+                self.streams.last_passed = id;
+                Ok(self.pass_block(id, end_stream, len, cx))
+            }
+            Verdict::Refused(refusal) => self.refuse(id, end_stream, refusal, len, cx),
+        }
+    }
+
+    /// Reads the list decoded last as a request, asks policy, and remembers the stream.
+    fn judge(&mut self, id: u32, end_stream: bool, cx: &mut Context<'_>) -> Verdict {
+        let mut headers = lend(core::mem::take(&mut self.headers));
+        let (request, verdict) = match request::read(&self.fields, end_stream, &mut headers) {
+            Err(fault) => {
+                let (anomaly, refusal) = match fault {
+                    Fault::Malformed => (Anomaly::Http2Message, Refusal::Reset),
+                    Fault::Connect => (Anomaly::HttpUpgrade, Refusal::Status),
+                };
+                cx.judge.oddity(anomaly);
+                (Request::default(), Verdict::Refused(refusal))
+            }
+            Ok(request) => {
+                let allowed = cx.judge.http_request(&HttpRequest {
+                    version: Version::Http2,
+                    method: request.method,
+                    path: request.path,
+                    normal_path: request.path,
+                    host: request.host,
+                    headers: &headers,
+                    stream: id,
+                });
+                let verdict = match (allowed, request.grpc, request.method) {
+                    (true, _, _) => Verdict::Allowed,
+                    (false, true, _) => Verdict::Refused(Refusal::Grpc),
+                    // What answers HEAD has no body (RFC 9110 §9.3.2).
+                    (false, _, b"HEAD") => Verdict::Refused(Refusal::Status),
+                    (false, _, _) => Verdict::Refused(Refusal::StatusAndBody),
+                };
+                (request, verdict)
+            }
+        };
+        let refused = !matches!(verdict, Verdict::Allowed);
+        // Of a refused stream that is complete nothing more is to be known.
+        if !(refused && end_stream) {
+            let stream = self.streams.open(id, &request, cx.now);
+            stream.client_open = !end_stream;
+            stream.refused = refused;
+            if refused {
+                stream.remaining = None;
+            }
+        }
+        self.headers = lend(headers);
+        verdict
+    }
+
+    /// Answers a request in the server's place and takes its head from the server.
+    fn refuse(&mut self, id: u32, end_stream: bool, refusal: Refusal, len: usize, cx: &mut Context<'_>) -> Result<Step, Violation> {
+        if refusal == Refusal::Reset {
+            self.client.resets.charge(cx.now)?;
+        }
+        let refusal = if refusal == Refusal::StatusAndBody && !self.afford_body() { Refusal::Status } else { refusal };
+        if refusal == Refusal::StatusAndBody {
+            self.debt += BODY_LEN;
+        }
+        let owed = self.server.decoder.owed();
+        self.say(cx, |out| refusal::write(refusal, id, !end_stream, owed, out))?;
+        if !end_stream {
+            // We have reset it: the client may have more on its way, or may never send another frame.
+            self.streams.leave(id);
+        }
+        let (smallest, _) = self.server.header_table();
+        self.encoder.get_or_insert_with(|| Encoder::new(smallest));
+        Ok(Step::Swallow { len: len as u64 })
+    }
+
+    /// Whether a refusal's body can be sent without harm to the client's flow control.
+    ///
+    /// It takes octets that the server believes to have. Until the client has given as many back, DATA of the server
+    /// that exceeds the client's view is kept back whole. That never lasts if such a frame is at most a quarter of the
+    /// smallest connection window: a client that has used up the other three gives credit.
+    fn afford_body(&self) -> bool {
+        self.debt + BODY_LEN <= MAX_DEBT
+            && self.server.window >= self.debt + BODY_LEN
+            && self.client.smallest_window() >= BODY_LEN
+            && self.client.largest_frame() <= MIN_MAX_FRAME
+    }
+
+    fn client_trailers(&mut self, head: FrameHeader, len: usize, cx: &mut Context<'_>) -> Result<Step, Violation> {
+        let id = head.stream;
+        let Some(stream) = self.streams.get(id) else { return Err(Violation::STREAM_CLOSED) };
+        // RFC 9113 §8.1: what follows a head and does not end the stream is malformed.
+        if !head.has(flag::END_STREAM) || stream.remaining.is_some_and(|left| left > 0) {
+            return Err(Violation::MESSAGE);
+        }
+        request::check_trailers(&self.fields).map_err(|_| Violation::MESSAGE)?;
+        let refused = stream.refused;
+        self.end_client(id);
+        if refused { Ok(Step::Swallow { len: len as u64 }) } else { Ok(self.pass_block(id, true, len, cx)) }
+    }
+
+    /// Passes the block decoded last, `len` octets with its frames, as it came or re-encoded.
+    fn pass_block(&mut self, id: u32, end_stream: bool, len: usize, cx: &mut Context<'_>) -> Step {
+        let Some(encoder) = &mut self.encoder else { return Step::Pass { counted: len, free: 0 } };
+        self.block.clear();
+        encoder.encode(&self.fields, &mut self.block);
+        write_headers(&self.block, end_stream, id, cx.to_server);
+        Step::Swallow { len: len as u64 }
+    }
+
+    pub(super) fn client_data(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+        let Some((counted, data)) = data_len(head, bytes)? else { return Ok(Step::NeedMore) };
+        if self.streams.idle(head.stream) {
+            return Err(Violation::PROTOCOL);
+        }
+        let end_stream = head.has(flag::END_STREAM);
+        if head.len > 0 {
+            self.client.idle.earn(flood::PER_MOVE);
+            self.server.idle.earn(flood::PER_MOVE);
+        } else if !end_stream {
+            self.client.idle.charge(cx.now)?;
+        }
+        self.client.spend(head.len)?;
+        let swallowed = match self.streams.get(head.stream) {
+            // Sent before the server's reset was read. A server that never heard of the stream must not now.
+            None => self.encoder.is_some(),
+            Some(stream) if !stream.client_open => return Err(Violation::STREAM_CLOSED),
+            Some(stream) => {
+                if let Some(remaining) = &mut stream.remaining {
+                    // RFC 9113 §8.1.1: servers that trust the length read the rest as something else.
+                    *remaining = remaining.checked_sub(u64::from(data)).ok_or(Violation::MESSAGE)?;
+                    if end_stream && *remaining > 0 {
+                        return Err(Violation::MESSAGE);
+                    }
+                }
+                stream.refused
+            }
+        };
+        if end_stream {
+            self.end_client(head.stream);
+        }
+        if !swallowed {
+            return Ok(Step::Pass { counted, free: (head.total() - counted) as u64 });
+        }
+        if head.len > 0 {
+            self.client.credit(head.len)?;
+            self.say(cx, |out| write_window_update(head.len, out))?;
+        }
+        Ok(swallow(head))
+    }
+
+    pub(super) fn client_reset(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+        if self.reset_code(head, bytes)?.is_none() {
+            return Ok(Step::NeedMore);
+        }
+        let id = head.stream;
+        let hidden = self.hidden(id);
+        match self.streams.get(id) {
+            Some(stream) if !stream.refused && stream.server_open => {
+                stream.tell_rest(id, cx.now, cx.judge);
+                self.client.resets.charge(cx.now)?;
+            }
+            _ => self.client.idle.charge(cx.now)?,
+        }
+        self.streams.close(id);
+        Ok(if hidden { swallow(head) } else { pass(head) })
+    }
+
+    /// The client has ended its half of a stream.
+    fn end_client(&mut self, id: u32) {
+        let Some(stream) = self.streams.get(id) else { return };
+        stream.client_open = false;
+        if stream.refused || !stream.server_open {
+            self.finish_stream(id);
+        }
+    }
+
+    /// Both halves of a stream have ended.
+    pub(super) fn finish_stream(&mut self, id: u32) {
+        if self.streams.get(id).is_some_and(|stream| stream.answer == Answer::Told) {
+            self.client.resets.earn(1);
+        }
+        self.streams.close(id);
+    }
+
+    /// Whether the server must not hear of this stream: it was refused, or it is gone and may have been.
+    pub(super) fn hidden(&mut self, id: u32) -> bool {
+        let forgotten = self.encoder.is_some() && id > 0 && !self.streams.idle(id);
+        self.streams.get(id).map_or(forgotten, |stream| stream.refused)
+    }
+}
+
+/// Octets of a DATA frame in front of its data, and octets of data without padding; `None`: not there yet.
+pub(super) fn data_len(head: FrameHeader, bytes: &[u8]) -> Result<Option<(usize, u32)>, Violation> {
+    if head.stream == 0 {
+        return Err(Violation::PROTOCOL);
+    }
+    if !head.has(flag::PADDED) {
+        return Ok(Some((HEADER, head.len)));
+    }
+    let behind_length = head.len.checked_sub(1).ok_or(Violation::FRAME_SIZE)?;
+    let Some(&padding) = bytes.get(HEADER) else { return Ok(None) };
+    let data = behind_length.checked_sub(u32::from(padding)).ok_or(Violation::PROTOCOL)?;
+    Ok(Some((HEADER + 1, data)))
+}
+
+impl Http2 {
+    /// The error code of an RST_STREAM, if it is there.
+    pub(super) fn reset_code(&self, head: FrameHeader, bytes: &[u8]) -> Result<Option<u32>, Violation> {
+        if head.len != 4 {
+            return Err(Violation::FRAME_SIZE);
+        }
+        if self.streams.idle(head.stream) {
+            return Err(Violation::PROTOCOL);
+        }
+        let code = head.payload(bytes).and_then(|payload| payload.first_chunk::<4>());
+        Ok(code.map(|octets| u32::from_be_bytes(*octets)))
+    }
+}

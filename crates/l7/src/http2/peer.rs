@@ -1,0 +1,164 @@
+//! What one side has said about itself and what it may still send.
+
+use std::collections::VecDeque;
+
+use super::flood::Allowance;
+use super::frame::{DEFAULT_WINDOW, MAX_MAX_FRAME, MAX_WINDOW, MIN_MAX_FRAME, Violation};
+use super::hpack::{DEFAULT_TABLE, Decoder, MAX_TABLE};
+use crate::inspector::Side;
+
+/// Settings in one frame (nghttp2: `max_settings`, 32).
+pub(super) const MAX_SETTINGS: usize = 32;
+
+/// Octets of one setting.
+pub(super) const SETTING: usize = 6;
+
+/// SETTINGS that may wait for an acknowledgement. Nobody sends more than two or three.
+const MAX_UNACKNOWLEDGED: usize = 32;
+
+/// The settings that matter here (RFC 9113 §6.5.2).
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) struct Values {
+    pub(super) header_table: u32,
+    pub(super) window: u32,
+    pub(super) max_frame: u32,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self { header_table: DEFAULT_TABLE, window: DEFAULT_WINDOW, max_frame: MIN_MAX_FRAME }
+    }
+}
+
+impl Values {
+    /// These, changed by the payload of a SETTINGS frame of `side`. Settings that are unknown say nothing.
+    pub(super) fn changed(mut self, payload: &[u8], side: Side) -> Result<Self, Violation> {
+        for setting in payload.chunks_exact(SETTING) {
+            let &[i0, i1, v0, v1, v2, v3] = setting else { continue };
+            let value = u32::from_be_bytes([v0, v1, v2, v3]);
+            match u16::from_be_bytes([i0, i1]) {
+                1 => self.header_table = value,
+                // Only clients may be pushed to.
+                2 if value > 1 || (value == 1 && side == Side::Server) => return Err(Violation::PROTOCOL),
+                4 if value > MAX_WINDOW => return Err(Violation::FLOW_CONTROL),
+                4 => self.window = value,
+                5 if !(MIN_MAX_FRAME..=MAX_MAX_FRAME).contains(&value) => return Err(Violation::PROTOCOL),
+                5 => self.max_frame = value,
+                _ => {}
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Whether a SETTINGS payload announces a larger header table than is followed here.
+pub(super) fn announces_too_much(payload: &[u8]) -> bool {
+    payload.chunks_exact(SETTING).any(too_large_table)
+}
+
+/// Appends a SETTINGS payload with larger header tables cut to what is followed here.
+pub(super) fn write_cut(payload: &[u8], out: &mut Vec<u8>) {
+    for setting in payload.chunks_exact(SETTING) {
+        if too_large_table(setting) {
+            out.extend_from_slice(&[0, 1]);
+            out.extend_from_slice(&MAX_TABLE.to_be_bytes());
+        } else {
+            out.extend_from_slice(setting);
+        }
+    }
+}
+
+fn too_large_table(setting: &[u8]) -> bool {
+    matches!(*setting, [0, 1, a, b, c, d] if u32::from_be_bytes([a, b, c, d]) > MAX_TABLE)
+}
+
+/// One side.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// Whether its first SETTINGS have passed.
+    pub(super) started: bool,
+    /// What the other side has acknowledged of its settings.
+    acknowledged: Values,
+    /// What it announced since, oldest first, each with all that it does not change.
+    pending: VecDeque<Values>,
+    /// Decodes the header blocks that it sends.
+    pub(super) decoder: Decoder,
+    /// Octets of DATA that it may send on the connection.
+    pub(super) window: u32,
+    /// Frames that move nothing.
+    pub(super) idle: Allowance,
+    /// Resets of streams that are not answered.
+    pub(super) resets: Allowance,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            started: false,
+            acknowledged: Values::default(),
+            pending: VecDeque::new(),
+            decoder: Decoder::default(),
+            window: DEFAULT_WINDOW,
+            idle: Allowance::default(),
+            resets: Allowance::default(),
+        }
+    }
+}
+
+impl Peer {
+    /// It announces settings. They bind the other side when that acknowledges them.
+    pub(super) fn announce(&mut self, payload: &[u8], side: Side) -> Result<Values, Violation> {
+        let values = self.latest().changed(payload, side)?;
+        if self.pending.len() >= MAX_UNACKNOWLEDGED {
+            return Err(Violation::FLOOD);
+        }
+        self.pending.push_back(values);
+        Ok(values)
+    }
+
+    /// The other side acknowledges the oldest of its settings; `None` if there are none.
+    pub(super) fn acknowledge(&mut self) -> Option<Values> {
+        self.acknowledged = self.pending.pop_front()?;
+        Some(self.acknowledged)
+    }
+
+    /// Takes settings that came another way and need no acknowledgement.
+    pub(super) fn adopt(&mut self, payload: &[u8], side: Side) -> Result<Values, Violation> {
+        self.acknowledged = self.acknowledged.changed(payload, side)?;
+        Ok(self.acknowledged)
+    }
+
+    fn latest(&self) -> Values {
+        self.pending.back().copied().unwrap_or(self.acknowledged)
+    }
+
+    /// The largest frame that the other side may send: it may know of what it did not acknowledge yet.
+    pub(super) fn largest_frame(&self) -> u32 {
+        self.pending.iter().map(|values| values.max_frame).fold(self.acknowledged.max_frame, u32::max)
+    }
+
+    /// The smallest window that a new stream may have towards this side.
+    pub(super) fn smallest_window(&self) -> u32 {
+        self.pending.iter().map(|values| values.window).fold(self.acknowledged.window, u32::min)
+    }
+
+    /// The smallest and largest header table that the other side may believe in.
+    pub(super) fn header_table(&self) -> (u32, u32) {
+        let pending = self.pending.iter().map(|values| values.header_table);
+        let known = self.acknowledged.header_table;
+        (pending.clone().fold(known, u32::min), pending.fold(known, u32::max))
+    }
+
+    /// Takes `len` octets of DATA from what it may send.
+    pub(super) fn spend(&mut self, len: u32) -> Result<(), Violation> {
+        self.window = self.window.checked_sub(len).ok_or(Violation::FLOW_CONTROL)?;
+        Ok(())
+    }
+
+    /// Gives it `increment` octets more.
+    pub(super) fn credit(&mut self, increment: u32) -> Result<(), Violation> {
+        let window = self.window.checked_add(increment).filter(|&window| window <= MAX_WINDOW);
+        self.window = window.ok_or(Violation::FLOW_CONTROL)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! What a request says (RFC 9113 §8.1 to §8.3), and whether it may say so.
+
+use super::hpack::Fields;
+use crate::http::Header;
+
+/// Why a header list is no request that can be judged.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// RFC 9113 §8.1.1.
+    Malformed,
+    /// CONNECT, plain or extended: what follows would be opaque.
+    Connect,
+}
+
+/// A request's head.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Request<'a> {
+    pub(super) method: &'a [u8],
+    pub(super) path: &'a [u8],
+    /// `:authority`, else `host`.
+    pub(super) host: &'a [u8],
+    pub(super) content_length: Option<u64>,
+    /// Whether it is a gRPC call, by its content type.
+    pub(super) grpc: bool,
+}
+
+/// Reads a request; its fields other than pseudo-headers are put behind what `headers` holds.
+pub(super) fn read<'a>(fields: &'a Fields, end_stream: bool, headers: &mut Vec<Header<'a>>) -> Result<Request<'a>, Fault> {
+    let mut request = Request::default();
+    let mut pseudo = Pseudo::default();
+    let mut host = None;
+    for (name, value) in fields.iter() {
+        if !is_value(value) {
+            return Err(Fault::Malformed);
+        }
+        if name.first() == Some(&b':') {
+            // RFC 9113 §8.3: all of them before the others.
+            if !headers.is_empty() {
+                return Err(Fault::Malformed);
+            }
+            pseudo.take(name, value)?;
+            continue;
+        }
+        check_field(name, value)?;
+        match name {
+            b"host" if host.replace(value).is_some() => return Err(Fault::Malformed),
+            b"content-length" if request.content_length.replace(parse_length(value)?).is_some() => {
+                return Err(Fault::Malformed);
+            }
+            b"content-type" => request.grpc = is_grpc(value),
+            _ => {}
+        }
+        headers.push(Header { name, value });
+    }
+    pseudo.finish(&mut request, host)?;
+    if end_stream && request.content_length.is_some_and(|length| length > 0) {
+        return Err(Fault::Malformed);
+    }
+    Ok(request)
+}
+
+/// Checks trailers: fields as in a head, and no pseudo-headers (RFC 9113 §8.1).
+pub(super) fn check_trailers(fields: &Fields) -> Result<(), Fault> {
+    fields.iter().try_for_each(|(name, value)| {
+        if !is_value(value) || matches!(name, b"host" | b"content-length") {
+            return Err(Fault::Malformed);
+        }
+        check_field(name, value)
+    })
+}
+
+/// Pseudo-headers of a request, as they come.
+#[derive(Default)]
+struct Pseudo<'a> {
+    method: Option<&'a [u8]>,
+    scheme: Option<&'a [u8]>,
+    authority: Option<&'a [u8]>,
+    path: Option<&'a [u8]>,
+    protocol: Option<&'a [u8]>,
+}
+
+impl<'a> Pseudo<'a> {
+    fn take(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Fault> {
+        let place = match name {
+            b":method" => &mut self.method,
+            b":scheme" => &mut self.scheme,
+            b":authority" => &mut self.authority,
+            b":path" => &mut self.path,
+            b":protocol" => &mut self.protocol,
+            _ => return Err(Fault::Malformed),
+        };
+        if place.replace(value).is_some() { Err(Fault::Malformed) } else { Ok(()) }
+    }
+
+    /// RFC 9113 §8.3.1.
+    fn finish(self, request: &mut Request<'a>, host: Option<&'a [u8]>) -> Result<(), Fault> {
+        request.method = self.method.filter(|method| is_token(method)).ok_or(Fault::Malformed)?;
+        if request.method == b"CONNECT" || self.protocol.is_some() {
+            return Err(Fault::Connect);
+        }
+        if self.scheme.is_none_or(|scheme| !is_token(scheme)) {
+            return Err(Fault::Malformed);
+        }
+        request.path = self.path.ok_or(Fault::Malformed)?;
+        let asterisk = request.path == b"*" && request.method == b"OPTIONS";
+        if !asterisk && !is_path(request.path) {
+            return Err(Fault::Malformed);
+        }
+        request.host = match (self.authority, host) {
+            // Servers differ in which of the two they read.
+            (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => return Err(Fault::Malformed),
+            (Some(name), _) | (None, Some(name)) => name,
+            (None, None) => return Err(Fault::Malformed),
+        };
+        if is_authority(request.host) { Ok(()) } else { Err(Fault::Malformed) }
+    }
+}
+
+/// RFC 9113 §8.2.
+fn check_field(name: &[u8], value: &[u8]) -> Result<(), Fault> {
+    let forbidden = match name {
+        b"connection" | b"proxy-connection" | b"keep-alive" | b"transfer-encoding" | b"upgrade" => true,
+        b"te" => !value.eq_ignore_ascii_case(b"trailers"),
+        _ => !is_name(name),
+    };
+    if forbidden { Err(Fault::Malformed) } else { Ok(()) }
+}
+
+/// A number of octets; a sign, white space or a list is none.
+fn parse_length(value: &[u8]) -> Result<u64, Fault> {
+    if value.is_empty() {
+        return Err(Fault::Malformed);
+    }
+    value.iter().try_fold(0u64, |length, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'));
+        let length = digit.and_then(|digit| length.checked_mul(10)?.checked_add(digit));
+        length.ok_or(Fault::Malformed)
+    })
+}
+
+/// `application/grpc`, alone or with a suffix or parameters.
+fn is_grpc(content_type: &[u8]) -> bool {
+    let Some((head, rest)) = content_type.split_at_checked(b"application/grpc".len()) else { return false };
+    head.eq_ignore_ascii_case(b"application/grpc") && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+}
+
+/// What an octet may stand in.
+mod class {
+    pub(super) const TOKEN: u8 = 1;
+    pub(super) const NAME: u8 = 2;
+    pub(super) const PATH: u8 = 4;
+    pub(super) const AUTHORITY: u8 = 8;
+}
+
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut octet = 0x21;
+    while octet < 0x7f {
+        let alphanumeric = (octet as u8).is_ascii_alphanumeric();
+        let token = matches!(octet as u8, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+        if alphanumeric || token {
+            classes[octet] |= class::TOKEN;
+            if !(octet as u8).is_ascii_uppercase() {
+                classes[octet] |= class::NAME;
+            }
+        }
+        // A fragment is no part of a target; a back slash is a slash to some servers.
+        if octet as u8 != b'#' && octet as u8 != b'\\' {
+            classes[octet] |= class::PATH;
+        }
+        // No user information (RFC 9113 §8.3.1), and nothing that ends an authority.
+        if !matches!(octet as u8, b'@' | b'/' | b'?' | b'#' | b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | b',') {
+            classes[octet] |= class::AUTHORITY;
+        }
+        octet += 1;
+    }
+    classes
+}
+
+fn all(octets: &[u8], class: u8) -> bool {
+    !octets.is_empty() && octets.iter().fold(class, |left, &octet| left & CLASSES[usize::from(octet)]) != 0
+}
+
+fn is_token(octets: &[u8]) -> bool {
+    all(octets, class::TOKEN)
+}
+
+/// RFC 9113 §8.2.1: a token without upper-case letters.
+fn is_name(octets: &[u8]) -> bool {
+    all(octets, class::NAME)
+}
+
+fn is_path(octets: &[u8]) -> bool {
+    octets.first() == Some(&b'/') && all(octets, class::PATH)
+}
+
+fn is_authority(octets: &[u8]) -> bool {
+    all(octets, class::AUTHORITY)
+}
+
+/// RFC 9113 §8.2.1: no white space around it, and no control characters but the tabulator.
+fn is_value(octets: &[u8]) -> bool {
+    let space = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
+    let bad = octets.iter().fold(false, |bad, &octet| bad | ((octet < 0x20) & (octet != b'\t')) | (octet == 0x7f));
+    !bad && !space(octets.first()) && !space(octets.last())
+}
