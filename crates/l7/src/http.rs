@@ -2,10 +2,10 @@
 //!
 //! [`Http`] decides on the client's first bytes. Those of the HTTP/2 preface (RFC 9113 §3.4) are waited for while what
 //! is at hand could still become it; everything else is HTTP/1, which refuses what it cannot read. Nothing passes
-//! before that is decided, and a server that speaks first is no HTTP server.
+//! before that is decided; what a server says first waits.
 
-use crate::anomaly::Anomaly;
 use crate::http1::Http1;
+use crate::http2::Http2;
 use crate::inspector::{Context, End, Inspector, Settings, Side, Step};
 
 /// What a client sends first when it knows that the server speaks HTTP/2 (RFC 9113 §3.4).
@@ -92,6 +92,8 @@ pub struct Http(Version1Or2);
 enum Version1Or2 {
     Undecided,
     One(Http1),
+    /// Apart, so that the many connections of HTTP/1 stay small.
+    Two(Box<Http2>),
 }
 
 impl Http {
@@ -102,11 +104,16 @@ impl Http {
     }
 
     /// Decides by the client's first bytes; `Err` is the answer while that cannot be said.
-    fn decide(&mut self, side: Side, bytes: &[u8]) -> Result<(), Step> {
+    fn decide(&mut self, side: Side, bytes: &[u8], settings: &Settings) -> Result<(), Step> {
         match side {
             _ if bytes.is_empty() => Err(Step::NeedMore),
-            Side::Server => Err(Step::End(End::Anomaly(Anomaly::HttpUnexpectedResponse))),
-            Side::Client if bytes.starts_with(PREFACE) => Err(Step::End(End::Anomaly(Anomaly::Http2Preface))),
+            // Many HTTP/2 servers send their settings as soon as they are connected; whether that is right is known when
+            // the client has spoken.
+            Side::Server => Err(Step::NeedMore),
+            Side::Client if bytes.starts_with(PREFACE) => {
+                self.0 = Version1Or2::Two(Box::new(Http2::new(settings)));
+                Ok(())
+            }
             Side::Client if PREFACE.starts_with(bytes) => Err(Step::NeedMore),
             Side::Client => {
                 self.0 = Version1Or2::One(Http1::new());
@@ -119,13 +126,14 @@ impl Http {
 impl Inspector for Http {
     fn feed(&mut self, side: Side, bytes: &[u8], cx: &mut Context<'_>) -> Step {
         if matches!(self.0, Version1Or2::Undecided)
-            && let Err(step) = self.decide(side, bytes)
+            && let Err(step) = self.decide(side, bytes, cx.settings)
         {
             return step;
         }
         match &mut self.0 {
             Version1Or2::Undecided => Step::NeedMore,
             Version1Or2::One(http1) => http1.feed(side, bytes, cx),
+            Version1Or2::Two(http2) => http2.feed(side, bytes, cx),
         }
     }
 
@@ -133,6 +141,7 @@ impl Inspector for Http {
         match &mut self.0 {
             Version1Or2::Undecided => None,
             Version1Or2::One(http1) => http1.finish(side, undecided, cx),
+            Version1Or2::Two(http2) => http2.finish(side, undecided, cx),
         }
     }
 }

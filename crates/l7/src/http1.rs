@@ -1,29 +1,178 @@
-//! HTTP/1.0 and HTTP/1.1 on one connection.
+//! HTTP/1.0 and HTTP/1.1 on one connection (RFC 9112).
+//!
+//! Each side is read by its own state; between them stands the queue of what the client waits for.
+//!
+//! ```text
+//!  client   Head ──▶ Body ──▶ Head                          server   Head ──▶ Head            (no body, or its length)
+//!             ├────▶ Size ⇄ Data … Trailers ──▶ Head                   ├────▶ Size ⇄ Data … Trailers ──▶ Head
+//!             ├────▶ Upgrading ──▶ Head, Rest                          └────▶ Rest            (to the end, or upgraded)
+//!             └────▶ Refused
+//! ```
+//!
+//! **Requests.** A head is judged whole and passes in one piece; bodies pass as they come, framed by what was judged.
+//! A denied request is swallowed, its body too, and the client gets `403` when everything that it asked before is
+//! answered; the connection goes on. If the request said that it is the last one (`close`, or HTTP/1.0), so does the
+//! refusal. A head that is malformed or ambiguous is answered with `400` in its turn, what stands behind it is
+//! swallowed, and the connection ends.
+//!
+//! **Responses** are read for their framing alone; one that cannot be read ends the connection at once.
+//!
+//! **Strictness.** What two recipients could frame differently is refused and never repaired: any line end but CR LF;
+//! control characters; white space before a colon; folds; a second `Content-Length` (equal or not), a signed, empty or
+//! padded one; `Transfer-Encoding` that is not `chunked` alone, or in HTTP/1.0, or beside a length; those names with `_`
+//! for `-`; `Connection` naming them; a missing, second or odd `Host` (HTTP/1.0 may have none), or another one than an
+//! absolute target's; chunks as `chunk.rs` says. One empty line before a request is swallowed (RFC 9112 §2.2).
+//!
+//! **Targets.** Policy is asked for the path as sent and for the normal path, and both must be allowed:
+//!
+//! | sent | read as | decision |
+//! |---|---|---|
+//! | dot segments, `//`, escaped unreserved characters | sent, or resolved | both forms are judged |
+//! | `%2f` in an otherwise normal path | an escape, or a slash | both forms are judged, the normal one with the slash |
+//! | `%2f` beside dot or empty segments, before or after decoding | three ways | refused |
+//! | `\`, `%5c` | a slash to some | refused |
+//! | `%00`, `%c0`, `%c1`, broken escapes | an end, an overlong form, anything | refused |
+//! | `%25` before `00`, `25`, `2e`, `2f`, `5c` | by some decoded twice | refused |
+//! | `..;x`, `.;x`, also with `%3b` | a dot segment to some | refused |
+//! | other `;` parameters | part of the segment | as it stands, as Envoy does |
+//! | `//host` at the beginning | an authority to some | refused |
+//! | `//` with `..` | depends on the order of merging | refused |
+//! | `#`, anything but printable ASCII | varies | refused |
+//! | `http://host/path` | path with authority | if the authority is that of `Host` |
+//! | other schemes, `*` without OPTIONS | | refused |
+//! | the query | never touched | as it stands |
+//!
+//! **Upgrades.** `websocket` is carried if the request is allowed: the client's bytes behind it wait for the response, and
+//! after `101` both sides are opaque. An offer of `h2c` is taken out of the head and the request goes on in HTTP/1.1, as in
+//! Envoy. Other upgrades get `403`. CONNECT is not carried (nor is it by Cilium): `403`, and the connection ends, since
+//! what follows it may be a tunnel's.
+//!
+//! **Bounds.** [`Settings::max_head`](crate::Settings::max_head), [`Settings::max_headers`](crate::Settings::max_headers)
+//! (at most 256). Beyond [`Settings::max_outstanding`](crate::Settings::max_outstanding) requests, or 32 KiB of what is
+//! remembered of them, the client waits for responses; that is an oddity and no error.
+
+mod chunk;
+mod client;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
+mod head;
+mod outstanding;
+mod scan;
+mod server;
+mod target;
 
 use crate::anomaly::Anomaly;
 use crate::inspector::{Context, End, Inspector, Side, Step};
+use client::Client;
+use outstanding::{Awaited, Outstanding, Refusal};
+use scan::{Caps, Scan};
+use server::Server;
 
 /// One connection.
-#[derive(Debug, Default)]
-pub struct Http1 {}
+#[derive(Debug)]
+pub struct Http1 {
+    client: Client,
+    server: Server,
+    outstanding: Outstanding,
+    /// Where an odd path is normalised.
+    scratch: Vec<u8>,
+    /// A request was read, so what fails to be one is no other protocol.
+    spoke_http: bool,
+    /// An empty line was swallowed before the next request.
+    empty_line: bool,
+    /// The server ended its stream: nothing can be said behind it.
+    server_ended: bool,
+    /// The client was made to wait for responses, and that was told.
+    overfull: bool,
+}
+
+impl Default for Http1 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Http1 {
     /// A connection on which nothing was said yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self {}
+        Self {
+            client: Client::Head(Scan::START),
+            server: Server::Head(Scan::START),
+            outstanding: Outstanding::new(),
+            scratch: Vec::new(),
+            spoke_http: false,
+            empty_line: false,
+            server_ended: false,
+            overfull: false,
+        }
+    }
+
+    /// Bytes that it holds on the heap.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn heap(&self) -> usize {
+        self.outstanding.heap() + self.scratch.capacity()
+    }
+
+    /// Says the refusals whose turn it is; `Some` when nothing comes behind the last of them.
+    fn refuse_in_turn(&mut self, cx: &mut Context<'_>) -> Option<End> {
+        if self.server_ended || !self.server.is_between_messages() {
+            return None;
+        }
+        while let Some(Awaited::Refusal(refusal)) = self.outstanding.front() {
+            refusal.write(cx.to_client);
+            self.outstanding.pop();
+            if refusal.last.is_some() {
+                return refusal.last;
+            }
+        }
+        None
+    }
+
+    /// Takes nothing more from the client; it is told why in its turn.
+    fn refuse_rest(&mut self, refusal: Refusal) -> Step {
+        self.outstanding.push_refusal(refusal);
+        self.client = Client::Refused;
+        Step::Swallow { len: u64::MAX }
+    }
+
+    /// Answers bytes that are no request.
+    fn refuse_malformed(&mut self, anomaly: Anomaly) -> Step {
+        let anomaly = match anomaly {
+            Anomaly::HttpStartLine if !self.spoke_http => Anomaly::HttpNotHttp,
+            _ => anomaly,
+        };
+        let last = Some(End::Anomaly(anomaly));
+        self.refuse_rest(Refusal { malformed: true, head: false, last })
     }
 }
 
 impl Inspector for Http1 {
-    fn feed(&mut self, _side: Side, bytes: &[u8], _cx: &mut Context<'_>) -> Step {
-        if bytes.is_empty() {
-            return Step::NeedMore;
+    fn feed(&mut self, side: Side, bytes: &[u8], cx: &mut Context<'_>) -> Step {
+        match side {
+            Side::Client => self.feed_client(bytes, cx),
+            Side::Server => self.feed_server(bytes, cx),
         }
-        Step::End(End::Anomaly(Anomaly::HttpNotHttp))
     }
 
-    fn finish(&mut self, _side: Side, _undecided: usize, _cx: &mut Context<'_>) -> Option<End> {
-        None
+    fn finish(&mut self, side: Side, undecided: usize, cx: &mut Context<'_>) -> Option<End> {
+        match side {
+            Side::Client => self.finish_client(undecided, cx),
+            Side::Server => self.finish_server(undecided, cx),
+        }
+    }
+}
+
+/// Caps of a head.
+fn head_caps(cx: &Context<'_>) -> Caps {
+    Caps { bytes: cx.settings.max_head, fields: cx.settings.max_headers.min(head::MOST_FIELDS) }
+}
+
+/// Caps of a trailer section.
+fn trailer_caps(cx: &Context<'_>) -> Caps {
+    Caps {
+        bytes: cx.settings.max_head.min(chunk::MAX_TRAILERS),
+        fields: cx.settings.max_headers.min(chunk::MAX_TRAILER_FIELDS),
     }
 }

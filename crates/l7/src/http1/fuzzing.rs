@@ -1,0 +1,94 @@
+//! What must hold for any bytes on both sides: the body of the fuzz target `http1` and of its smoke test.
+
+use super::Http1;
+use crate::http::Http;
+use crate::inspector::{Settings, Side};
+use crate::testing::{Event, Outcome, Recorder, Splice, play, show};
+
+/// A path that policy denies.
+const DENIED: &[u8] = b"/denied";
+
+/// Input as a fuzzer gives it: two bytes say where the client's bytes end, one how they are cut.
+pub fn run(data: &[u8]) {
+    let Some((head, rest)) = data.split_first_chunk::<3>() else { return };
+    let middle = usize::from(u16::from_le_bytes([head[0], head[1]])).min(rest.len());
+    check(&rest[..middle], &rest[middle..], usize::from(head[2]));
+}
+
+/// Checks that whole and cut input agree, and that an independent reader of what reaches the server finds the requests
+/// that were allowed, and no other.
+pub fn check(client: &[u8], server: &[u8], cut: usize) {
+    let script = [Event::Send(Side::Client, client.to_vec()), Event::Send(Side::Server, server.to_vec())];
+    let splice = || {
+        let judge = Recorder::http(|request| request.path != DENIED && request.normal_path != DENIED);
+        Splice::new(Http::new(&Settings::default()), judge)
+    };
+    let whole = play(splice(), &script, |_, _| Vec::new());
+    let step = cut % 7 + 1;
+    let pieces = play(splice(), &script, |_, len| (1..len).step_by(step).collect());
+    assert_eq!(show(&whole), show(&pieces), "whole, and in pieces of {step}");
+    assert_only_allowed(&whole);
+}
+
+/// Reads what reached the server as a server would, and compares.
+fn assert_only_allowed(outcome: &Outcome) {
+    let mut rest = outcome.to_server.as_slice();
+    let mut allowed = outcome.told.iter().filter(|line| line.starts_with("allow "));
+    while let Some(end) = rest.windows(4).position(|four| four == b"\r\n\r\n") {
+        let (head, behind) = rest.split_at(end + 4);
+        let mut headers = [httparse::EMPTY_HEADER; super::head::MOST_FIELDS];
+        let mut request = httparse::Request::new(&mut headers);
+        assert!(request.parse(head).is_ok_and(|status| status.is_complete()), "{}", head.escape_ascii());
+        let told = allowed.next().map(|line| line.split(' ').nth(2).unwrap_or_default());
+        assert_eq!(told, request.method, "a request that was not allowed: {}", head.escape_ascii());
+        assert!(request.path.is_some_and(|path| path.as_bytes() != DENIED), "{}", head.escape_ascii());
+        let field = |name: &str| request.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
+        if field("upgrade").is_some() {
+            return;
+        }
+        let number = |text: &[u8], radix| {
+            core::str::from_utf8(text).ok().and_then(|text| usize::from_str_radix(text.trim(), radix).ok())
+        };
+        rest = match (field("content-length"), field("transfer-encoding")) {
+            (Some(length), None) => {
+                let length = number(length.value, 10).expect("a length that a server can read");
+                behind.get(length..).unwrap_or_default()
+            }
+            (None, Some(_)) => match skip_chunks(behind) {
+                Some(behind) => behind,
+                None => return,
+            },
+            (None, None) => behind,
+            _ => panic!("two ways to frame {}", head.escape_ascii()),
+        };
+    }
+}
+
+/// What stands behind a chunked body, if it is whole.
+fn skip_chunks(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        let end = rest.windows(2).position(|two| two == b"\r\n")?;
+        let line = &rest[..end];
+        let digits = line.split(|&byte| byte == b';').next()?;
+        let size = usize::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()?;
+        if size == 0 {
+            let trailers = &rest[end..];
+            let end = trailers.windows(4).position(|four| four == b"\r\n\r\n")?;
+            return Some(&trailers[end + 4..]);
+        }
+        rest = rest.get(end + 2..)?.get(size..)?.strip_prefix(b"\r\n")?;
+    }
+}
+
+/// Bytes that `Http1` holds after it read a script, on the stack and on the heap.
+#[must_use]
+pub fn memory(script: &[Event]) -> usize {
+    let mut splice = Splice::new(Http1::new(), Recorder::default());
+    for event in script {
+        match event {
+            Event::Send(side, bytes) => splice.send(*side, bytes),
+            Event::Finish(side) => splice.finish(*side),
+        }
+    }
+    size_of::<Http1>() + splice.inspector.heap()
+}

@@ -1,0 +1,281 @@
+//! Heads of requests and responses, and what they say about framing (RFC 9112 §2 to §6).
+//!
+//! httparse takes the lines apart; where it or the RFC leaves room, this file does not.
+
+use core::mem::MaybeUninit;
+
+use crate::anomaly::Anomaly;
+use crate::http::{Header, Version};
+
+/// Most fields that any setting allows.
+pub(super) const MOST_FIELDS: usize = 256;
+/// Longest method, in bytes; the longest registered one has 17.
+const MAX_METHOD: usize = 64;
+
+/// What the fields of a head say about its message and its connection.
+#[derive(Copy, Clone, Debug, Default)]
+pub(super) struct Facts<'a> {
+    /// The one `Host`.
+    pub(super) host: Option<&'a [u8]>,
+    /// The one `Content-Length`.
+    pub(super) content_length: Option<u64>,
+    /// `Transfer-Encoding: chunked`, once and alone.
+    pub(super) chunked: bool,
+    /// `Connection` says `close`.
+    pub(super) close: bool,
+    /// The protocols of `Upgrade`.
+    pub(super) upgrade: Option<Upgrade>,
+    /// `grpc-status`.
+    pub(super) grpc_status: Option<u32>,
+}
+
+/// What a message wants its connection to become.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Upgrade {
+    /// `websocket` and nothing else.
+    WebSocket,
+    /// `h2c` and nothing else.
+    Http2,
+    /// Anything else, or several.
+    Other,
+}
+
+/// A request's head, taken apart.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct RequestHead<'a> {
+    pub(super) version: Version,
+    pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
+    pub(super) headers: &'a [Header<'a>],
+    pub(super) facts: Facts<'a>,
+}
+
+/// A response's head, taken apart.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct ResponseHead<'a> {
+    pub(super) version: Version,
+    pub(super) status: u16,
+    pub(super) facts: Facts<'a>,
+}
+
+/// Calls `with` on the request whose whole head is `head`, of `lines` lines.
+pub(super) fn request<T>(
+    head: &[u8],
+    lines: usize,
+    with: impl FnOnce(&RequestHead<'_>) -> T,
+) -> Result<T, Anomaly> {
+    // Room for the fields is made for each head, so the usual ones get little.
+    match lines {
+        0..=16 => request_in::<16, T>(head, with),
+        17..=64 => request_in::<64, T>(head, with),
+        _ => request_in::<MOST_FIELDS, T>(head, with),
+    }
+}
+
+fn request_in<const N: usize, T>(
+    head: &[u8],
+    with: impl FnOnce(&RequestHead<'_>) -> T,
+) -> Result<T, Anomaly> {
+    let mut raw = [const { MaybeUninit::uninit() }; N];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(head, &mut raw) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+        Ok(_) => return Err(Anomaly::HttpHeader),
+        Err(error) => return Err(anomaly(error)),
+    }
+    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+        return Err(Anomaly::HttpStartLine);
+    };
+    if method.len() > MAX_METHOD {
+        return Err(Anomaly::HttpStartLine);
+    }
+    let mut headers = [Header::default(); N];
+    let (facts, count) = facts(request.headers, &mut headers)?;
+    let version = if version == 0 { Version::Http10 } else { Version::Http11 };
+    if version == Version::Http10 && facts.chunked {
+        return Err(Anomaly::HttpTransferEncoding);
+    }
+    Ok(with(&RequestHead {
+        version,
+        method: method.as_bytes(),
+        target: target.as_bytes(),
+        headers: &headers[..count],
+        facts,
+    }))
+}
+
+/// Calls `with` on the response whose whole head is `head`, of `lines` lines.
+pub(super) fn response<T>(
+    head: &[u8],
+    lines: usize,
+    with: impl FnOnce(&ResponseHead<'_>) -> T,
+) -> Result<T, Anomaly> {
+    match lines {
+        0..=16 => response_in::<16, T>(head, with),
+        17..=64 => response_in::<64, T>(head, with),
+        _ => response_in::<MOST_FIELDS, T>(head, with),
+    }
+}
+
+fn response_in<const N: usize, T>(
+    head: &[u8],
+    with: impl FnOnce(&ResponseHead<'_>) -> T,
+) -> Result<T, Anomaly> {
+    let mut raw = [const { MaybeUninit::uninit() }; N];
+    let mut response = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut response, head, &mut raw) {
+        Ok(httparse::Status::Complete(len)) if len == head.len() => {}
+        Ok(_) => return Err(Anomaly::HttpHeader),
+        Err(error) => return Err(anomaly(error)),
+    }
+    let (Some(status @ 100..=599), Some(version)) = (response.code, response.version) else {
+        return Err(Anomaly::HttpResponse);
+    };
+    let mut headers = [Header::default(); N];
+    let (facts, _) = facts(response.headers, &mut headers)?;
+    let version = if version == 0 { Version::Http10 } else { Version::Http11 };
+    if version == Version::Http10 && facts.chunked {
+        return Err(Anomaly::HttpTransferEncoding);
+    }
+    Ok(with(&ResponseHead { version, status, facts }))
+}
+
+fn anomaly(error: httparse::Error) -> Anomaly {
+    match error {
+        httparse::Error::TooManyHeaders => Anomaly::HttpHeadTooLarge,
+        httparse::Error::HeaderName | httparse::Error::HeaderValue => Anomaly::HttpHeader,
+        httparse::Error::NewLine
+        | httparse::Error::Status
+        | httparse::Error::Token
+        | httparse::Error::Version => Anomaly::HttpStartLine,
+    }
+}
+
+/// Copies the fields to where policy reads them, and reads those that say how messages are framed.
+fn facts<'a>(
+    fields: &[httparse::Header<'a>],
+    headers: &mut [Header<'a>],
+) -> Result<(Facts<'a>, usize), Anomaly> {
+    let mut facts = Facts::default();
+    for (field, header) in fields.iter().zip(headers.iter_mut()) {
+        let (name, value) = (field.name.as_bytes(), field.value);
+        *header = Header { name, value };
+        let is = |other: &str| field.name.eq_ignore_ascii_case(other);
+        match name.len() {
+            4 if is("host") => {
+                let several = facts.host.is_some();
+                facts.host = Some(value);
+                if several {
+                    return Err(Anomaly::HttpHost);
+                }
+            }
+            7 if is("upgrade") => {
+                let several = facts.upgrade.is_some();
+                facts.upgrade = Some(if several { Upgrade::Other } else { upgrade(value) });
+            }
+            10 if is("connection") => facts.close |= connection(value)?,
+            11 if is("grpc-status") => facts.grpc_status = decimal(value).and_then(|n| u32::try_from(n).ok()),
+            14 if is_like(name, b"content-length") => {
+                // Some gateways take `_` for `-`.
+                if name[7] != b'-' {
+                    return Err(Anomaly::HttpHeader);
+                }
+                let length = decimal(value).ok_or(Anomaly::HttpContentLength)?;
+                // RFC 9112 §6.3 would let equal ones pass.
+                if facts.content_length.replace(length).is_some() {
+                    return Err(Anomaly::HttpConflictingLength);
+                }
+            }
+            17 if is_like(name, b"transfer-encoding") => {
+                if name[8] != b'-' {
+                    return Err(Anomaly::HttpHeader);
+                }
+                if facts.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Anomaly::HttpTransferEncoding);
+                }
+                facts.chunked = true;
+            }
+            _ => {}
+        }
+    }
+    if facts.chunked && facts.content_length.is_some() {
+        return Err(Anomaly::HttpConflictingLength);
+    }
+    Ok((facts, fields.len().min(headers.len())))
+}
+
+/// Whether a name of the same length is `other`, with `-` or `_` where that has `-`.
+fn is_like(name: &[u8], other: &[u8]) -> bool {
+    name.iter().zip(other).all(|(a, b)| a.eq_ignore_ascii_case(b) || (*a == b'_' && *b == b'-'))
+}
+
+/// Digits only, as many as cannot overflow.
+fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// The members of a comma-separated list, without surrounding white space.
+pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Whether `Connection` says `close`. It may not take away the fields that messages are framed and routed by.
+fn connection(value: &[u8]) -> Result<bool, Anomaly> {
+    let mut close = false;
+    for member in members(value) {
+        close |= member.eq_ignore_ascii_case(b"close");
+        let framing = ["content-length", "host", "transfer-encoding"];
+        if framing.iter().any(|name| member.eq_ignore_ascii_case(name.as_bytes())) {
+            return Err(Anomaly::HttpHeader);
+        }
+    }
+    Ok(close)
+}
+
+fn upgrade(value: &[u8]) -> Upgrade {
+    if value.eq_ignore_ascii_case(b"websocket") {
+        Upgrade::WebSocket
+    } else if value.eq_ignore_ascii_case(b"h2c") {
+        Upgrade::Http2
+    } else {
+        Upgrade::Other
+    }
+}
+
+/// A request's head without the offer to go on in HTTP/2, which then is the server's no (RFC 9113 §3.1 deprecates it;
+/// Envoy takes it out as well).
+pub(super) fn without_upgrade(request: &RequestHead<'_>, out: &mut Vec<u8>) {
+    for part in [request.method, b" ", request.target, b" ", request.version.name().as_bytes(), b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+    for header in request.headers {
+        let is = |name: &[u8]| header.name.eq_ignore_ascii_case(name);
+        if is(b"upgrade") || is(b"http2-settings") {
+            continue;
+        }
+        if !is(b"connection") {
+            for part in [header.name, b": ", header.value, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+            continue;
+        }
+        let left = |member: &&[u8]| {
+            !member.is_empty()
+                && !member.eq_ignore_ascii_case(b"upgrade")
+                && !member.eq_ignore_ascii_case(b"http2-settings")
+        };
+        for member in members(header.value).filter(left) {
+            for part in [header.name, b": ", member, b"\r\n"] {
+                out.extend_from_slice(part);
+            }
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests;

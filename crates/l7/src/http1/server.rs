@@ -1,0 +1,191 @@
+//! What the server sends: responses.
+
+use super::chunk;
+use super::client::Client;
+use super::head::{self, ResponseHead, Upgrade};
+use super::outstanding::{Asked, Awaited};
+use super::scan::{Found, Scan, Start};
+use super::{Http1, head_caps, trailer_caps};
+use crate::anomaly::Anomaly;
+use crate::http::HttpResponse;
+use crate::inspector::{Context, End, Step};
+
+/// Where the server's stream stands.
+#[derive(Debug)]
+pub(super) enum Server {
+    /// Before or in a head.
+    Head(Scan),
+    /// In a chunked body, before a line with a size.
+    Size,
+    /// Behind the bytes of a chunk.
+    Data,
+    /// In the trailer section.
+    Trailers(Scan),
+    /// Everything passes.
+    Rest,
+}
+
+impl Server {
+    /// Whether something may be said at the boundary.
+    pub(super) const fn is_between_messages(&self) -> bool {
+        matches!(self, Self::Head(_))
+    }
+}
+
+/// How a body is framed.
+enum Body {
+    Length(u64),
+    Chunked,
+    /// To the end of the stream.
+    Rest,
+}
+
+const fn end(anomaly: Anomaly) -> Step {
+    Step::End(End::Anomaly(anomaly))
+}
+
+impl Http1 {
+    pub(super) fn feed_server(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Step {
+        match &mut self.server {
+            Server::Head(_) => {
+                if let Some(end) = self.refuse_in_turn(cx) {
+                    return Step::End(end);
+                }
+                self.server_head(bytes, cx)
+            }
+            Server::Size => self.server_size(0, bytes),
+            Server::Data => match chunk::data_end(bytes) {
+                Ok(false) => Step::NeedMore,
+                Ok(true) => self.server_size(2, bytes),
+                Err(anomaly) => end(anomaly),
+            },
+            Server::Trailers(scan) => {
+                let (len, lines) = match scan.run(bytes, Start::Nothing, trailer_caps(cx)) {
+                    Ok(Found::Partial) => return Step::NeedMore,
+                    Ok(Found::End { len, lines }) => (len, lines),
+                    Err(anomaly) => return end(anomaly),
+                };
+                if lines > 0
+                    && let Err(anomaly) = chunk::check_trailers(&bytes[..len])
+                {
+                    return end(anomaly);
+                }
+                self.server = Server::Head(Scan::START);
+                Step::Pass { counted: len, free: 0 }
+            }
+            Server::Rest => Step::NeedMore,
+        }
+    }
+
+    fn server_head(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Step {
+        let Server::Head(scan) = &mut self.server else { return Step::NeedMore };
+        if bytes.is_empty() {
+            return Step::NeedMore;
+        }
+        let Some(Awaited::Response(asked)) = self.outstanding.front() else {
+            return end(Anomaly::HttpUnexpectedResponse);
+        };
+        let (len, lines) = match scan.run(bytes, Start::Response, head_caps(cx)) {
+            Ok(Found::Partial) => return Step::NeedMore,
+            Ok(Found::End { lines: 0, .. }) | Err(Anomaly::HttpStartLine) => {
+                return end(Anomaly::HttpResponse);
+            }
+            Ok(Found::End { len, lines }) => (len, lines),
+            Err(anomaly) => return end(anomaly),
+        };
+        match head::response(&bytes[..len], lines, |response| self.answer(response, asked, cx)) {
+            Ok(Ok(free)) => Step::Pass { counted: len, free },
+            Ok(Err(Anomaly::HttpStartLine)) | Err(Anomaly::HttpStartLine) => end(Anomaly::HttpResponse),
+            Ok(Err(anomaly)) | Err(anomaly) => end(anomaly),
+        }
+    }
+
+    /// Reads a response to what was asked; how many bytes pass behind its head.
+    fn answer(
+        &mut self,
+        response: &ResponseHead<'_>,
+        asked: Asked,
+        cx: &mut Context<'_>,
+    ) -> Result<u64, Anomaly> {
+        let body = body(response, asked)?;
+        let switches = response.status == 101;
+        if switches && (asked != Asked::WebSocket || response.facts.upgrade != Some(Upgrade::WebSocket)) {
+            return Err(Anomaly::HttpUpgrade);
+        }
+        if response.status < 200 && !switches {
+            self.server = Server::Head(Scan::START);
+            return Ok(0);
+        }
+        if let Some(request) = self.outstanding.remembered() {
+            cx.judge.http_response(&HttpResponse {
+                version: response.version,
+                status: response.status,
+                latency_ns: cx.now.saturating_sub(request.at),
+                method: request.method,
+                path: request.path,
+                host: request.host,
+                grpc_status: response.facts.grpc_status,
+                stream: 0,
+            });
+        }
+        self.outstanding.pop();
+        if asked == Asked::WebSocket {
+            self.client = if switches { Client::Upgraded } else { Client::Head(Scan::START) };
+        }
+        let (server, free) = match body {
+            Body::Length(len) => (Server::Head(Scan::START), len),
+            Body::Chunked => (Server::Size, 0),
+            Body::Rest => (Server::Rest, u64::MAX),
+        };
+        self.server = server;
+        Ok(free)
+    }
+
+    /// A line with a size, behind the line end of the chunk before it if `skip` is 2.
+    fn server_size(&mut self, skip: usize, bytes: &[u8]) -> Step {
+        match chunk::size_line(&bytes[skip..]) {
+            // What ends a chunk goes at once: the next one may be minutes away.
+            Ok(None) if skip > 0 => {
+                self.server = Server::Size;
+                Step::Pass { counted: skip, free: 0 }
+            }
+            Ok(None) => Step::NeedMore,
+            Ok(Some((len, size))) => {
+                self.server = if size == 0 { Server::Trailers(Scan::START) } else { Server::Data };
+                Step::Pass { counted: skip + len, free: size }
+            }
+            Err(anomaly) => end(anomaly),
+        }
+    }
+
+    pub(super) fn finish_server(&mut self, undecided: usize, cx: &mut Context<'_>) -> Option<End> {
+        self.server_ended = true;
+        // A client notices by itself that a response is cut off.
+        if undecided > 0 || !matches!(self.server, Server::Head(_) | Server::Rest) {
+            cx.judge.oddity(Anomaly::HttpTruncated);
+        }
+        None
+    }
+}
+
+/// How a response's body is framed (RFC 9112 §6.3).
+fn body(response: &ResponseHead<'_>, asked: Asked) -> Result<Body, Anomaly> {
+    let facts = &response.facts;
+    match response.status {
+        101 => Ok(Body::Rest),
+        100..=199 | 204 => {
+            // Nothing may be announced here, and clients that believe it read something else.
+            if facts.chunked {
+                return Err(Anomaly::HttpTransferEncoding);
+            }
+            if facts.content_length.is_some_and(|len| len > 0) {
+                return Err(Anomaly::HttpContentLength);
+            }
+            Ok(Body::Length(0))
+        }
+        304 => Ok(Body::Length(0)),
+        _ if asked == Asked::Head => Ok(Body::Length(0)),
+        _ if facts.chunked => Ok(Body::Chunked),
+        _ => Ok(facts.content_length.map_or(Body::Rest, Body::Length)),
+    }
+}
