@@ -159,7 +159,6 @@ fn snapshot() -> Snapshot {
         epoch: 1,
         policy: Arc::new(policy),
         ports: Arc::new(PortTable::new(ports, Vec::new(), Vec::new())),
-        gateway: Gateway::default(),
-        learnt: 0,
+        ..Snapshot::default()
     }
 }

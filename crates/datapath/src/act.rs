@@ -1,14 +1,16 @@
-//! Stage 6: what was decided happens. The only file that consumes a frame.
+//! Stage 7: what was decided happens. Beside the relay of inspected connections the only file that consumes a frame.
 
 use crate::answer;
 use crate::config::DenyResponse;
 use crate::events::About;
+use crate::inspect::Inspected;
 use crate::pipeline::Pipeline;
 use crate::ports::{Port, PortKind};
 use crate::snapshot::Snapshot;
 use crate::track::Dropped;
 use crate::verify::Completion;
 use flowlog::DropReason;
+use l7::Anomaly;
 use packet::checksum;
 use packet::emit::{self, IcmpError};
 use packet::{Frame, Instant, L4, Packet, PacketIo, Parsed, PortId};
@@ -16,7 +18,7 @@ use policy::Identity;
 
 /// A decision about one frame.
 #[derive(Copy, Clone, Debug)]
-pub enum Action {
+pub(crate) enum Action {
     /// Send it on.
     Forward {
         /// The port it leaves by.
@@ -24,6 +26,8 @@ pub enum Action {
         /// What of its checksum is left to be completed.
         checksum: Completion,
     },
+    /// Its connection is inspected: its messages decide.
+    Inspect(Inspected),
     /// Drop it, and say so.
     Drop(Dropped),
     /// Answer an ARP request.
@@ -37,7 +41,7 @@ pub enum Action {
 impl Action {
     /// Drop for a reason that says everything.
     #[must_use]
-    pub fn drop(reason: DropReason) -> Self {
+    pub(crate) fn drop(reason: DropReason) -> Self {
         Self::Drop(reason.into())
     }
 }
@@ -56,6 +60,9 @@ impl Pipeline {
         match (action, parsed) {
             (Action::Forward { out, checksum }, Some(Parsed::Ip(packet))) => {
                 self.forward(io, snapshot, frame, (parsed, packet), out, checksum, now);
+            }
+            (Action::Inspect(at), Some(Parsed::Ip(packet))) => {
+                self.inspect(io, snapshot, frame, packet, at, now);
             }
             (Action::Drop(dropped), _) => self.drop_frame(io, snapshot, frame, parsed, dropped, now),
             (Action::AnswerArp, Some(Parsed::Arp(arp))) => {
@@ -77,7 +84,7 @@ impl Pipeline {
     }
 
     /// Puts the frame on its way: one hop further, to the next Ethernet address.
-    fn forward<I: PacketIo>(
+    pub(crate) fn forward<I: PacketIo>(
         &mut self,
         io: &mut I,
         snapshot: &Snapshot,
@@ -118,7 +125,7 @@ impl Pipeline {
 
     /// Counts, logs, answers where an answer is due, and releases.
     #[inline(never)]
-    fn drop_frame<I: PacketIo>(
+    pub(crate) fn drop_frame<I: PacketIo>(
         &mut self,
         io: &mut I,
         snapshot: &Snapshot,
@@ -184,7 +191,7 @@ impl Pipeline {
                 None => return,
             },
             DropReason::NoRoute => Answer::Icmp(answer::unreachable(packet.dst)),
-            DropReason::Revoked if tcp => Answer::Reset,
+            DropReason::Revoked | DropReason::L7(Anomaly::MidStream) if tcp => Answer::Reset,
             DropReason::Denied(_) if reject && tcp => Answer::Reset,
             DropReason::Denied(_) if reject => Answer::Icmp(answer::prohibited(packet.dst)),
             _ => return,

@@ -13,6 +13,43 @@ pub enum DenyResponse {
     Reject,
 }
 
+/// What becomes of a live connection that L7 rules come to cover, and whose bytes were not read from the start.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum MidStream {
+    /// It is reset: its next messages cannot be found.
+    #[default]
+    Reset,
+    /// It goes on unread until it ends.
+    Pass,
+}
+
+/// Settings of inspection.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct L7Config {
+    /// Caps of the protocols.
+    pub settings: l7::Settings,
+    /// Live connections that rules come to cover.
+    pub mid_stream: MidStream,
+    /// Connections inspected at a time. Beyond it new ones that have to be are refused.
+    pub max_connections: usize,
+    /// Bytes of undecided messages kept at a time. Beyond it a connection that adds to them is ended.
+    pub max_undecided: usize,
+    /// How long a DNS answer may wait for its addresses to come into force before it is dropped.
+    pub answer_timeout: Duration,
+}
+
+impl Default for L7Config {
+    fn default() -> Self {
+        Self {
+            settings: l7::Settings::default(),
+            mid_stream: MidStream::Reset,
+            max_connections: 65_536,
+            max_undecided: 64 << 20,
+            answer_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
 /// Settings of one worker.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DatapathConfig {
@@ -33,6 +70,8 @@ pub struct DatapathConfig {
     /// Drops that are told one by one per second for each port, so that a pod that floods cannot wash the others' out
     /// of the event ring. What is not told is counted as shed; the counters stay exact.
     pub drop_events_per_second: u32,
+    /// Inspection.
+    pub l7: L7Config,
 }
 
 impl Default for DatapathConfig {
@@ -45,6 +84,7 @@ impl Default for DatapathConfig {
             expire_per_poll: 64,
             answers_per_second: 1000,
             drop_events_per_second: 5000,
+            l7: L7Config::default(),
         }
     }
 }

@@ -98,6 +98,8 @@ pub struct Conntrack {
     free: u32,
     wheel: Wheel,
     loads: Loads,
+    /// Inspections whose connection is gone.
+    retired: Vec<u32>,
 }
 
 impl Nodes for Vec<Conn> {
@@ -124,6 +126,7 @@ impl Conntrack {
             free: NIL,
             wheel: Wheel::new(),
             loads: Loads::default(),
+            retired: Vec::new(),
             config,
         }
     }
@@ -235,6 +238,11 @@ impl Conntrack {
         let rest = self.slab.get(cursor as usize..)?;
         let at = cursor + rest.iter().position(|conn| !conn.is_vacant())? as u32;
         Some((ConnId(at), at + 1))
+    }
+
+    /// The slot of an inspection whose connection is gone, once.
+    pub(crate) fn next_retired(&mut self) -> Option<u32> {
+        self.retired.pop()
     }
 
     /// Allows or forbids that TCP connections are joined in the middle.
@@ -444,6 +452,9 @@ impl Conntrack {
         }
         if !conn.revoked() {
             closed(conn, reason);
+        }
+        if conn.verdict.inspection != NIL {
+            self.retired.push(conn.verdict.inspection);
         }
         let generation = conn.generation;
         let mut vacant = Conn { generation, ..Conn::vacant() };

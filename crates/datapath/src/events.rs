@@ -122,6 +122,21 @@ impl About {
     }
 }
 
+/// About a message of a connection, sent on that leg.
+#[must_use]
+pub fn of_message(conn: &Conn, leg: Leg, snapshot: &Snapshot, now: Instant) -> FlowEvent {
+    let src = Party { identity: conn.src_identity, endpoint: conn.src_endpoint, port: conn.in_port };
+    let dst = Party { identity: conn.dst_identity, endpoint: conn.dst_endpoint, port: conn.out_port };
+    let about = About(blank(now, conn.port_towards(leg.opposite()), snapshot.policy.epoch));
+    let mut about = match leg {
+        Leg::Original => about.between(&src, &dst),
+        Leg::Reply => about.between(&dst, &src),
+    };
+    about.0.key = if leg == Leg::Original { conn.key } else { conn.key.reversed() };
+    about.0.is_reply = leg == Leg::Reply;
+    about.0
+}
+
 /// The end of a connection.
 #[must_use]
 pub fn closed(conn: &Conn, reason: CloseReason, now: Instant) -> FlowEvent {

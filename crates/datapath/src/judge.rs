@@ -66,18 +66,25 @@ impl Judgement {
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         self.sides().find_map(|side| match side.verdict {
-            // There is no inspector yet: what only an L7 rule would allow is denied, never let pass unseen.
-            Verdict::Allow(permit) if permit.l7().is_some() => Some(Refusal {
-                reason: DropReason::Denied(DenyReason::Unsupported),
-                direction: side.direction,
-                rule: permit.rule(),
-            }),
             Verdict::Allow(_) => None,
             Verdict::Deny(denial) => Some(Refusal {
                 reason: DropReason::Denied(denial.reason),
                 direction: side.direction,
                 rule: denial.rule,
             }),
+        })
+    }
+
+    /// The first side that allows nothing but messages, where messages cannot be read.
+    #[must_use]
+    pub fn unreadable(&self) -> Option<Refusal> {
+        self.sides().find_map(|side| match side.verdict {
+            Verdict::Allow(permit) if permit.l7().is_some() => Some(Refusal {
+                reason: DropReason::Denied(DenyReason::Unsupported),
+                direction: side.direction,
+                rule: permit.rule(),
+            }),
+            _ => None,
         })
     }
 

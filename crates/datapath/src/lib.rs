@@ -9,6 +9,7 @@
 //! | verify | [`verify`] | is the L4 checksum right |
 //! | track | [`track`], [`conntrack`], [`fragments`] | which connection, in which state |
 //! | judge | [`judge`] | may it exist, by which rule |
+//! | inspect | `inspect`, `splice` | may this message pass; where do its bytes go |
 //! | act | [`act`] | forward, answer, drop; consumes the frame |
 //!
 //! [`pipeline::Pipeline::process`] lists them; [`worker::Worker::poll_once`] feeds it bursts. No clock, no randomness,
@@ -23,11 +24,13 @@ pub mod config;
 pub mod conntrack;
 pub mod events;
 pub mod fragments;
+mod inspect;
 pub mod judge;
 pub mod learn;
 pub mod pipeline;
 pub mod ports;
 pub mod snapshot;
+mod splice;
 pub mod stats;
 mod sweep;
 pub mod track;

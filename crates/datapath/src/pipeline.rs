@@ -1,7 +1,7 @@
 //! The journey of one frame: the stages in order and nothing else.
 //!
 //! ```text
-//! parse → classify → verify → track → judge → act
+//! parse → classify → verify → track → judge → inspect → act
 //! ```
 //!
 //! A stage answers; the next one acts on the answer; [`act`](crate::act) alone consumes the frame.
@@ -12,8 +12,10 @@ use crate::classify::{Class, classify};
 use crate::config::DatapathConfig;
 use crate::conntrack::Conntrack;
 use crate::fragments::FragmentTable;
+use crate::inspect::{Inspected, Inspections};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
+use crate::track::Tracked;
 use crate::verify::verify;
 use flowlog::DropReason;
 use flowlog::ring::EventWriter;
@@ -40,6 +42,7 @@ pub struct Pipeline {
     pub(crate) answers: PortBudgets,
     pub(crate) told_drops: PortBudgets,
     pub(crate) adopt_until: Option<Instant>,
+    pub(crate) inspections: Inspections,
 }
 
 impl Pipeline {
@@ -55,6 +58,7 @@ impl Pipeline {
             answers: PortBudgets::new(config.answers_per_second),
             told_drops: PortBudgets::new(config.drop_events_per_second),
             adopt_until: None,
+            inspections: Inspections::new(config.l7.max_connections),
             config,
         }
     }
@@ -73,7 +77,7 @@ impl Pipeline {
         Parse { parsed, flow }
     }
 
-    /// Stages 2 to 6: decides about one frame and acts on it. The frame is sent, answered or released on return.
+    /// Stages 2 to 7: decides about one frame and acts on it. The frame is sent, answered or released on return.
     pub fn process<I: PacketIo>(
         &mut self,
         io: &mut I,
@@ -120,7 +124,8 @@ impl Pipeline {
             return Action::AnswerNeighbour;
         }
         match self.track(packet, parse.flow.as_ref(), port, snapshot, now) {
-            Ok(out) => Action::Forward { out, checksum },
+            Ok(Tracked::Forward(out)) => Action::Forward { out, checksum },
+            Ok(Tracked::Inspect { id, leg }) => Action::Inspect(Inspected { id, leg, completion: checksum }),
             Err(refused) => Action::Drop(refused),
         }
     }

@@ -3,7 +3,7 @@
 use crate::ports::PortTable;
 use arc_swap::ArcSwap;
 use packet::Addr;
-use policy::PolicySnapshot;
+use policy::{L7Kind, PolicySnapshot};
 use std::sync::Arc;
 
 /// One version of policy and ports.
@@ -19,6 +19,31 @@ pub struct Snapshot {
     pub gateway: Gateway,
     /// Number of the last DNS answer (see [`learn`](crate::learn)) whose addresses are in force.
     pub learnt: u64,
+    /// Ports whose messages are read without a rule that asks for it.
+    pub visibility: Arc<Visibility>,
+}
+
+/// Ports whose messages are read and told, though no rule asks for it. Nothing is refused there.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Visibility(pub Vec<VisiblePort>);
+
+/// One of them.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct VisiblePort {
+    /// L4 protocol number.
+    pub l4_proto: u8,
+    /// Destination port.
+    pub port: u16,
+    /// What is spoken there.
+    pub kind: L7Kind,
+}
+
+impl Visibility {
+    /// What is spoken on that port.
+    #[must_use]
+    pub fn kind_of(&self, l4_proto: u8, port: u16) -> Option<L7Kind> {
+        self.0.iter().find(|visible| visible.l4_proto == l4_proto && visible.port == port).map(|v| v.kind)
+    }
 }
 
 /// The appliance's addresses as pods see them: their default gateway.

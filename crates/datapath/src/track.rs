@@ -3,13 +3,17 @@
 //! The slow path computes, the fast path replays, the epoch invalidates: a connection carries the verdict of the
 //! snapshot that judged it, and is judged again the first time a packet meets it under another one.
 
+use crate::config::MidStream;
 use crate::conntrack::{Conn, ConnId, NewConn, Progress};
 use crate::events::{self, About};
+use crate::inspect::{self, Plan};
 use crate::judge::{Judgement, Parties, Refusal, judge, parties, policy_port, policy_port_of};
 use crate::pipeline::Pipeline;
 use crate::ports::Port;
 use crate::snapshot::Snapshot;
+use crate::splice::Splice;
 use flowlog::{CloseReason, DropReason, TraceReason};
+use l7::Anomaly;
 use packet::{FlowKey, Instant, L4, Leg, Packet, PortId};
 
 /// Why a tracked packet does not go on, with all that the flow log wants to know.
@@ -31,6 +35,20 @@ impl From<DropReason> for Dropped {
     }
 }
 
+/// Where a tracked packet goes.
+#[derive(Copy, Clone, Debug)]
+pub enum Tracked {
+    /// On, by that port.
+    Forward(PortId),
+    /// To the inspection of its connection.
+    Inspect {
+        /// The connection.
+        id: ConnId,
+        /// The packet's leg.
+        leg: Leg,
+    },
+}
+
 impl Pipeline {
     /// Finds or creates the packet's connection and answers the port it leaves by.
     pub(crate) fn track(
@@ -40,7 +58,7 @@ impl Pipeline {
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
-    ) -> Result<PortId, Dropped> {
+    ) -> Result<Tracked, Dropped> {
         if packet.is_icmp_error() {
             let about = *flow.ok_or(DropReason::UnrelatedIcmp)?;
             return self.related(packet, about, port, snapshot, now);
@@ -68,10 +86,14 @@ impl Pipeline {
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
-    ) -> Result<PortId, Dropped> {
+    ) -> Result<Tracked, Dropped> {
         let conn = self.conntrack.get(id);
         if conn.port_towards(leg.opposite()) != port.id {
             return Err(DropReason::InvalidSource.into());
+        }
+        let inspected = conn.verdict.inspection != inspect::NONE;
+        if inspected && leg == Leg::Original && self.is_closing(id) {
+            return Ok(Tracked::Inspect { id, leg });
         }
         if conn.revoked() {
             return Err(Dropped { is_reply: leg == Leg::Reply, ..DropReason::Revoked.into() });
@@ -81,6 +103,13 @@ impl Pipeline {
                 .map_err(|dropped| Dropped { is_reply: leg == Leg::Reply, ..dropped })?;
         }
         let first_reply = leg == Leg::Reply && !self.conntrack.get(id).replied();
+        let canonical;
+        let packet = if inspected {
+            canonical = self.canonical(id, leg, packet);
+            &canonical
+        } else {
+            packet
+        };
         match self.conntrack.advance(id, leg, packet, now)? {
             Progress::Continue => {}
             Progress::Reopen => {
@@ -100,7 +129,11 @@ impl Pipeline {
             let about = About::of_conn(packet, conn, leg, snapshot, now);
             self.events.record(about.trace(reason));
         }
-        Ok(conn.port_towards(leg))
+        let conn = self.conntrack.get(id);
+        if conn.verdict.inspection != inspect::NONE {
+            return Ok(Tracked::Inspect { id, leg });
+        }
+        Ok(Tracked::Forward(conn.port_towards(leg)))
     }
 
     #[inline(never)]
@@ -112,19 +145,17 @@ impl Pipeline {
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
-    ) -> Result<PortId, Dropped> {
+    ) -> Result<Tracked, Dropped> {
         let parties = parties(key.src, key.dst, snapshot)?;
         if parties.src.port != port.id {
             return Err(DropReason::InvalidSource.into());
         }
         let judgement = judge(&key, policy_port(packet), &parties, snapshot);
-        if let Some(refusal) = judgement.refusal() {
-            return Err(Dropped {
-                reason: refusal.reason,
-                refusal: Some(refusal),
-                parties: Some(parties),
-                is_reply: false,
-            });
+        let plan = planned(&judgement, &key, &parties, snapshot)?;
+        let begins = !matches!(packet.l4_header, L4::Tcp(tcp) if !tcp.flags.syn());
+        let enforced = plan.is_some_and(|plan| plan.rules.sets().next().is_some());
+        if enforced && !begins && self.config.l7.mid_stream == MidStream::Reset {
+            return Err(Dropped { parties: Some(parties), ..DropReason::L7(Anomaly::MidStream).into() });
         }
         let adopt = self.adopt_until.is_some_and(|until| now < until);
         let new = NewConn {
@@ -147,12 +178,21 @@ impl Pipeline {
             .map_err(|reason| Dropped { parties: Some(parties), ..reason.into() })?;
         stats.connections_opened += 1;
         remember(conntrack.get_mut(id), &judgement, snapshot.epoch);
+        if let Some(plan) = plan.filter(|_| begins)
+            && let Err(reason) = self.begin_inspection(id, plan)
+        {
+            self.close(id, CloseReason::Evicted, now);
+            return Err(Dropped { parties: Some(parties), ..reason.into() });
+        }
         self.remember_fragment(packet, now)?;
         let about = About::of_parties(packet, &parties, snapshot, now);
         for event in about.verdicts(&judgement, TraceReason::New) {
             self.events.record(event);
         }
-        Ok(parties.dst.port)
+        if self.conntrack.get(id).verdict.inspection != inspect::NONE {
+            return Ok(Tracked::Inspect { id, leg: Leg::Original });
+        }
+        Ok(Tracked::Forward(parties.dst.port))
     }
 
     /// An ICMP error goes to the sender of the packet it is about, if that packet's flow is known and the error
@@ -164,7 +204,7 @@ impl Pipeline {
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
-    ) -> Result<PortId, Dropped> {
+    ) -> Result<Tracked, Dropped> {
         let (id, leg) = self.conntrack.lookup(&about, hash).ok_or(DropReason::UnrelatedIcmp)?;
         let conn = self.conntrack.get(id);
         if packet.dst != about.src || conn.port_towards(leg) != port.id {
@@ -179,7 +219,7 @@ impl Pipeline {
         let conn = self.conntrack.get(id);
         self.events
             .record(About::of_conn(packet, conn, leg.opposite(), snapshot, now).trace(TraceReason::Related));
-        Ok(conn.port_towards(leg.opposite()))
+        Ok(Tracked::Forward(conn.port_towards(leg.opposite())))
     }
 
     /// Asks policy again about a live connection. A revoked one stays as a tombstone, so that what both ends still
@@ -200,20 +240,39 @@ impl Pipeline {
             }
         };
         let judgement = judge(&key, policy_port_of(&key), &parties, snapshot);
-        let Some(refusal) = judgement.refusal() else {
-            let conn = self.conntrack.get_mut(id);
-            conn.src_identity = parties.src.identity;
-            conn.dst_identity = parties.dst.identity;
-            remember(conn, &judgement, snapshot.epoch);
-            return Ok(());
+        let refused = match planned(&judgement, &key, &parties, snapshot) {
+            Ok(plan) => match self.replan(id, plan) {
+                Ok(()) => {
+                    let conn = self.conntrack.get_mut(id);
+                    conn.src_identity = parties.src.identity;
+                    conn.dst_identity = parties.dst.identity;
+                    remember(conn, &judgement, snapshot.epoch);
+                    return Ok(());
+                }
+                Err(anomaly) => Dropped { parties: Some(parties), ..DropReason::L7(anomaly).into() },
+            },
+            Err(refused) => refused,
         };
         self.revoke(id, now);
-        Err(Dropped {
-            reason: DropReason::Revoked,
-            refusal: Some(refusal),
-            parties: Some(parties),
-            is_reply: false,
-        })
+        Err(Dropped { reason: DropReason::Revoked, ..refused })
+    }
+
+    /// Whether the connection is over, though one end is still being told.
+    fn is_closing(&self, id: ConnId) -> bool {
+        let slot = self.conntrack.get(id).verdict.inspection;
+        self.inspections.splice(slot).is_some_and(Splice::is_closing)
+    }
+
+    /// The packet with the numbers of the sender of what it acknowledges.
+    fn canonical(&self, id: ConnId, leg: Leg, packet: &Packet) -> Packet {
+        let splice = self.inspections.splice(self.conntrack.get(id).verdict.inspection);
+        match (splice, packet.l4_header) {
+            (Some(splice), L4::Tcp(tcp)) => {
+                let tcp = splice.canonical(inspect::side_of(leg), &tcp);
+                Packet { l4_header: L4::Tcp(tcp), ..*packet }
+            }
+            _ => *packet,
+        }
     }
 
     fn revoke(&mut self, id: ConnId, now: Instant) {
@@ -242,6 +301,28 @@ impl Pipeline {
             None => Ok(()),
         }
     }
+}
+
+/// How the connection that was judged so is inspected; `Err`: it is refused.
+fn planned(
+    judgement: &Judgement,
+    key: &FlowKey,
+    parties: &Parties,
+    snapshot: &Snapshot,
+) -> Result<Option<Plan>, Dropped> {
+    let refused = |refusal: Refusal| Dropped {
+        reason: refusal.reason,
+        refusal: Some(refusal),
+        parties: Some(*parties),
+        is_reply: false,
+    };
+    if let Some(refusal) = judgement.refusal() {
+        return Err(refused(refusal));
+    }
+    Plan::of(judgement, key.proto, key.dst_port, snapshot).map_err(|reason| match judgement.unreadable() {
+        Some(refusal) => refused(refusal),
+        None => Dropped { parties: Some(*parties), ..DropReason::Denied(reason).into() },
+    })
 }
 
 fn remember(conn: &mut Conn, judgement: &Judgement, epoch: u64) {

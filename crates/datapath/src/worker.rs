@@ -3,6 +3,7 @@
 use crate::config::DatapathConfig;
 use crate::conntrack::Conntrack;
 use crate::events;
+use crate::learn::LearnWriter;
 use crate::pipeline::{Parse, Pipeline};
 use crate::snapshot::{SharedSnapshot, Snapshot};
 use crate::stats::Stats;
@@ -80,6 +81,7 @@ impl<I: PacketIo> Worker<I> {
             }
         }
         sweep.run(pipeline, io, snapshot, now);
+        pipeline.tend_inspections(io, snapshot, now);
         // What was decided leaves before anything else is done.
         io.flush()?;
         if frames > 0 || now >= *chores_due {
@@ -115,6 +117,24 @@ impl<I: PacketIo> Worker<I> {
     /// The connection table, to restore saved connections into.
     pub fn conntrack_mut(&mut self) -> &mut Conntrack {
         &mut self.pipeline.conntrack
+    }
+
+    /// Tells DNS answers there. Without it names have no addresses.
+    pub fn set_learning(&mut self, learn: LearnWriter) {
+        self.pipeline.inspections.set_learning(learn);
+    }
+
+    /// Connections whose messages are read.
+    #[must_use]
+    pub fn inspected(&self) -> usize {
+        self.pipeline.inspections.len()
+    }
+
+    /// When the worker must be polled again though nothing arrives: an inspected connection waits for it. Timers of
+    /// the connection table are not that exact.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.pipeline.inspections.next_timer()
     }
 
     /// Whether a sweep or an expiry is pending, so that the worker should be polled again soon even if nothing

@@ -10,7 +10,7 @@ use policy::{EndpointId, Identity, RuleId};
 pub(super) const REVOKED: u8 = 1;
 
 /// The verdict that allowed a connection, and the version of the policy that gave it.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct CachedVerdict {
     /// Epoch of the snapshot; 0 before the first verdict.
     pub epoch: u64,
@@ -18,6 +18,14 @@ pub struct CachedVerdict {
     pub rules: [RuleId; 2],
     /// Whether audit mode let pass what policy denies.
     pub audited: bool,
+    /// Slot of the inspection of its messages; all ones if there is none.
+    pub(crate) inspection: u32,
+}
+
+impl Default for CachedVerdict {
+    fn default() -> Self {
+        Self { epoch: 0, rules: [RuleId::default(); 2], audited: false, inspection: NIL }
+    }
 }
 
 /// Which list of evictable connections an entry is in.

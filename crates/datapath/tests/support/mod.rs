@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use datapath::config::DatapathConfig;
 use datapath::ports::{Port, PortKind, PortTable};
 use datapath::stats::Stats;
-use datapath::{Gateway, SharedSnapshot, Snapshot, Worker};
+use datapath::{SharedSnapshot, Snapshot, Worker};
 use flowlog::event::FlowEvent;
 use flowlog::ring::{EventReader, EventRing};
 use flowlog::{DropReason, EventKind};
@@ -99,8 +99,7 @@ pub fn snapshot(epoch: u64, b: PolicyMap, ports: Vec<Port>) -> Snapshot {
         epoch,
         policy: Arc::new(policy),
         ports: Arc::new(PortTable::new(ports, vec![addr("192.168.0.1")], prefixes)),
-        gateway: Gateway::default(),
-        learnt: 0,
+        ..Snapshot::default()
     }
 }
 

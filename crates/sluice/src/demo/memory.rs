@@ -131,8 +131,7 @@ impl Cluster {
             epoch: 1,
             policy: Arc::clone(&policy),
             ports: Arc::new(PortTable::new(ports, node.to_vec(), Vec::new())),
-            gateway: Gateway::default(),
-            learnt: 0,
+            ..Snapshot::default()
         };
         let shared = SharedSnapshot::new(arc_swap::ArcSwap::from_pointee(snapshot));
         let (writer, events) = EventRing::new(4096);

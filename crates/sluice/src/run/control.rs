@@ -202,7 +202,7 @@ impl Control {
             v6: Addr::v6(self.config.gateway.v6.octets()),
         };
         let epoch = self.shared.snapshot.load().epoch + 1;
-        self.shared.snapshot.store(Arc::new(Snapshot { epoch, policy, ports, gateway, learnt: 0 }));
+        self.shared.snapshot.store(Arc::new(Snapshot { epoch, policy, ports, gateway, ..Snapshot::default() }));
     }
 
     /// The node's own addresses: what the inventory says and what the kernel has.

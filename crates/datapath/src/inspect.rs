@@ -1,0 +1,373 @@
+//! Stage 5: messages of inspected connections.
+//!
+//! A connection is inspected when policy allows it only message by message, or when its port is to be visible. TCP
+//! connections have a [splice](crate::splice), DNS over UDP is decided datagram by datagram. What a message may is
+//! asked of the rule sets of both sides at once: the source's egress and the destination's ingress.
+//!
+//! **When policy changes** under a live connection: other rules of the same protocol count from the next message; rules
+//! that are gone let every message pass, which goes on being read; rules that come to a connection which is not read
+//! yet cannot begin in the middle of a stream, so it is reset or let pass as configured
+//! ([`MidStream`](crate::config::MidStream)); another protocol resets it.
+
+mod datagram;
+mod speaker;
+mod table;
+
+pub(crate) use speaker::SideRules;
+pub(crate) use table::{Inspections, NONE};
+
+use crate::conntrack::ConnId;
+use crate::events;
+use crate::judge::Judgement;
+use crate::pipeline::Pipeline;
+use crate::snapshot::Snapshot;
+use crate::splice::{Arrival, Drive, Ends, Segment, Splice};
+use crate::track::Dropped;
+use crate::verify::Completion;
+use core::cmp::Reverse;
+use flowlog::event::MessageVerdict;
+use flowlog::{CloseReason, Detail, DropReason, EventKind};
+use l7::{End, Inspector, Settings, Side, dns, http, kafka, tls};
+use packet::packet::proto;
+use packet::{Frame, Instant, L4, Leg, Packet, PacketIo, Parsed};
+use policy::{DenyReason, L7Kind};
+use speaker::Speaker;
+use table::{Inspection, Protocol};
+
+/// Frames that may wait on all connections of a worker together. Beyond it bytes are copied at once.
+const MAX_FRAMES: usize = 512;
+
+/// Timers of inspected connections run per poll.
+const TIMERS_PER_POLL: usize = 64;
+
+/// What a connection is inspected for.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Plan {
+    pub(crate) kind: L7Kind,
+    pub(crate) rules: SideRules,
+}
+
+impl Plan {
+    /// How the connection that was judged so is inspected, if at all. `Err`: its messages would have to be, and cannot.
+    pub(crate) fn of(
+        judgement: &Judgement,
+        l4_proto: u8,
+        port: u16,
+        snapshot: &Snapshot,
+    ) -> Result<Option<Self>, DenyReason> {
+        let rules = SideRules::of(judgement);
+        let kinds = rules.sets().map(|id| snapshot.policy.l7.get(id).map(policy::L7RuleSet::kind));
+        let mut found = None;
+        for kind in kinds {
+            // A set that this snapshot does not know cannot be asked.
+            let kind = kind.ok_or(DenyReason::Unsupported)?;
+            found = Some(found.map_or(kind, |other: L7Kind| other.min(kind)));
+        }
+        let kind = match found.or_else(|| snapshot.visibility.kind_of(l4_proto, port)) {
+            Some(kind) => kind,
+            None => return Ok(None),
+        };
+        let readable = match l4_proto {
+            proto::TCP => true,
+            proto::UDP => kind == L7Kind::Dns,
+            _ => false,
+        };
+        match (readable, found) {
+            (true, _) => Ok(Some(Self { kind, rules })),
+            (false, Some(_)) => Err(DenyReason::Unsupported),
+            (false, None) => Ok(None),
+        }
+    }
+}
+
+fn engine(kind: L7Kind, settings: &Settings) -> Box<dyn Inspector + Send> {
+    match kind {
+        L7Kind::Http => Box::new(http::Http::new(settings)),
+        L7Kind::Kafka => Box::new(kafka::Kafka::new(settings)),
+        L7Kind::Tls => Box::new(tls::Tls::new()),
+        L7Kind::Dns => Box::new(dns::Tcp::new()),
+    }
+}
+
+pub(crate) const fn side_of(leg: Leg) -> Side {
+    match leg {
+        Leg::Original => Side::Client,
+        Leg::Reply => Side::Server,
+    }
+}
+
+/// A frame of an inspected connection, and where it belongs.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Inspected {
+    pub(crate) id: ConnId,
+    pub(crate) leg: Leg,
+    pub(crate) completion: Completion,
+}
+
+impl Pipeline {
+    /// Begins to inspect a connection.
+    pub(crate) fn begin_inspection(&mut self, id: ConnId, plan: Plan) -> Result<(), DropReason> {
+        let conn = self.conntrack.get(id);
+        let protocol = if conn.key.proto == proto::TCP {
+            Protocol::Stream(Splice::new(engine(plan.kind, &self.config.l7.settings), conn.key))
+        } else {
+            Protocol::Datagrams(dns::Udp::new())
+        };
+        let handle = self.conntrack.handle(id);
+        let slot = self
+            .inspections
+            .insert(Inspection { conn: handle, plan, protocol, asked: None, cut: false, counted: (0, 0) })
+            .ok_or(DropReason::L7Backpressure)?;
+        self.conntrack.get_mut(id).verdict.inspection = slot;
+        Ok(())
+    }
+
+    /// A live connection was judged again. `Err`: it cannot go on under the new rules.
+    pub(crate) fn replan(&mut self, id: ConnId, plan: Option<Plan>) -> Result<(), l7::Anomaly> {
+        let conn = self.conntrack.get(id);
+        let tcp = conn.key.proto == proto::TCP;
+        match (self.inspections.get_mut(conn.verdict.inspection), plan) {
+            (None, None) => Ok(()),
+            (Some(inspection), None) => {
+                inspection.plan.rules = SideRules::default();
+                Ok(())
+            }
+            (Some(inspection), Some(plan)) if inspection.plan.kind == plan.kind => {
+                inspection.plan = plan;
+                Ok(())
+            }
+            (Some(_), Some(_)) => Err(l7::Anomaly::MidStream),
+            (None, Some(plan)) => {
+                let enforced = plan.rules.sets().next().is_some();
+                let may_pass = !enforced || self.config.l7.mid_stream == crate::config::MidStream::Pass;
+                if !tcp {
+                    return self.begin_inspection(id, plan).map_err(|_| l7::Anomaly::MidStream);
+                }
+                if may_pass { Ok(()) } else { Err(l7::Anomaly::MidStream) }
+            }
+        }
+    }
+
+    /// A frame of an inspected connection: consumed on return.
+    pub(crate) fn inspect<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        frame: Frame,
+        packet: &Packet,
+        at: Inspected,
+        now: Instant,
+    ) {
+        let slot = self.conntrack.get(at.id).verdict.inspection;
+        let Some(mut inspection) = self.inspections.take(slot) else {
+            return self.drop_frame(
+                io,
+                snapshot,
+                frame,
+                Some(&Parsed::Ip(*packet)),
+                DropReason::L7Backpressure.into(),
+                now,
+            );
+        };
+        match (&inspection.protocol, packet.l4_header) {
+            (Protocol::Stream(_), L4::Tcp(tcp)) => {
+                let Inspected { leg, completion, .. } = at;
+                let segment = Segment { side: side_of(leg), frame, packet: *packet, tcp, completion };
+                self.segment(io, snapshot, &mut inspection, segment, at.id, now);
+            }
+            _ => self.datagram(io, snapshot, &mut inspection, frame, packet, at, now),
+        }
+        self.inspections.put_back(slot, inspection);
+    }
+
+    fn segment<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        inspection: &mut Inspection,
+        segment: Segment,
+        id: ConnId,
+        now: Instant,
+    ) {
+        let side = segment.side;
+        let (packet, is_reply) = (segment.packet, side == Side::Server);
+        let ends = self.ends(id);
+        let Inspection { protocol: Protocol::Stream(splice), plan, asked, .. } = inspection else {
+            return io.release(segment.frame);
+        };
+        let overfull = self.inspections.bytes > self.config.l7.max_undecided && splice.bytes() > 0;
+        let mut arrival = if overfull && !splice.is_closing() {
+            io.release(segment.frame);
+            Some(Arrival::Ended(End::Anomaly(l7::Anomaly::SegmentOverflow)))
+        } else {
+            self.drive(snapshot, plan, asked, id, now, |drive, scratch| {
+                Some(splice.arrive(io, segment, scratch, drive))
+            })
+        };
+        while let Some(arrived) = arrival {
+            match arrived {
+                Arrival::Queued => {}
+                Arrival::Over(frame) => {
+                    self.stats.answered += 1;
+                    io.release(frame);
+                }
+                Arrival::Bare(segment) => self.relay_bare(io, snapshot, splice, segment, &ends, now),
+                Arrival::Refused(frame, reason) => {
+                    let dropped = Dropped { is_reply, ..reason.into() };
+                    self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(packet)), dropped, now);
+                }
+                Arrival::Ended(end) => {
+                    self.end(snapshot, splice, id, end, now);
+                    break;
+                }
+            }
+            arrival = self.drive(snapshot, plan, asked, id, now, |drive, scratch| {
+                splice.arrive_late(io, side, scratch, drive)
+            });
+        }
+        self.settle(io, snapshot, inspection, id, now);
+    }
+
+    /// Runs `work` with what a protocol may use.
+    fn drive<R>(
+        &mut self,
+        snapshot: &Snapshot,
+        plan: &Plan,
+        asked: &mut Option<u64>,
+        id: ConnId,
+        now: Instant,
+        work: impl FnOnce(&mut Drive<'_>, &mut Vec<u8>) -> R,
+    ) -> R {
+        let Self { conntrack, events, inspections, config, .. } = self;
+        let Inspections { learn, said, scratch, .. } = inspections;
+        let mut judge = Speaker {
+            conn: conntrack.get(id),
+            rules: &plan.rules,
+            snapshot,
+            events,
+            learn: learn.as_mut(),
+            asked,
+            now,
+        };
+        let lenient = judge.is_lenient();
+        let mut drive = Drive { judge: &mut judge, settings: &config.l7.settings, now, said, lenient };
+        work(&mut drive, scratch)
+    }
+
+    fn ends(&self, id: ConnId) -> Ends {
+        let conn = self.conntrack.get(id);
+        Ends { client: conn.in_port, server: conn.out_port }
+    }
+
+    /// A protocol, or a limit, ends the connection.
+    fn end(&mut self, snapshot: &Snapshot, splice: &mut Splice, id: ConnId, end: End, now: Instant) {
+        if splice.is_closing() {
+            return;
+        }
+        splice.close();
+        if let End::Anomaly(anomaly) = end {
+            self.stats.dropped[DropReason::L7(anomaly).index()] += 1;
+            let mut event = events::of_message(self.conntrack.get(id), Leg::Original, snapshot, now);
+            event.kind = EventKind::Message {
+                verdict: MessageVerdict::Error,
+                direction: None,
+                rule: policy::RuleId::NONE,
+            };
+            self.events.record_message(event, Detail::Anomaly(anomaly));
+        }
+    }
+
+    /// What follows a call of the protocol: frames leave, the ended connection is cut, timers are set.
+    fn settle<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        inspection: &mut Inspection,
+        id: ConnId,
+        now: Instant,
+    ) {
+        let ends = self.ends(id);
+        let slot = self.conntrack.get(id).verdict.inspection;
+        let may_hold = self.inspections.frames < MAX_FRAMES;
+        let Inspection { protocol: Protocol::Stream(splice), cut, .. } = inspection else { return };
+        self.relay(io, snapshot, splice, &ends, may_hold, now);
+        if splice.is_closing() && !*cut && splice.is_said() {
+            *cut = true;
+            splice.drain_frames().for_each(|frame| io.release(frame));
+            self.reset_end(io, snapshot, splice, Side::Client, &ends);
+            if !splice.ends_in_order() {
+                self.reset_end(io, snapshot, splice, Side::Server, &ends);
+            }
+            self.stats.connections_closed += 1;
+            self.events.record(events::closed(self.conntrack.get(id), CloseReason::Reset, now));
+            self.conntrack.revoke(id, now);
+        }
+        if splice.waits() && !self.inspections.waiting.contains(&slot) {
+            self.inspections.waiting.push(slot);
+        }
+        if let Some(due) = splice.arm() {
+            self.inspections.timers.push(Reverse((due, slot)));
+        }
+    }
+
+    /// Runs timers of inspected connections, shows the waiting ones a new snapshot, and lets go of those whose
+    /// connection is gone.
+    pub(crate) fn tend_inspections<I: PacketIo>(&mut self, io: &mut I, snapshot: &Snapshot, now: Instant) {
+        while let Some(slot) = self.conntrack.next_retired() {
+            let Some(mut gone) = self.inspections.remove(slot) else { continue };
+            if let Protocol::Stream(splice) = &mut gone.protocol {
+                splice.drain_frames().for_each(|frame| io.release(frame));
+            }
+        }
+        for _ in 0..TIMERS_PER_POLL {
+            let Some(&Reverse((due, slot))) = self.inspections.timers.peek() else { break };
+            if due > now {
+                break;
+            }
+            self.inspections.timers.pop();
+            self.with_inspection(io, snapshot, slot, now, |pipeline, io, inspection, id| {
+                let ends = pipeline.ends(id);
+                let Protocol::Stream(splice) = &mut inspection.protocol else { return };
+                splice.disarm();
+                if let Some(end) = pipeline.splice_timers(io, snapshot, splice, &ends, now) {
+                    pipeline.end(snapshot, splice, id, end, now);
+                }
+            });
+        }
+        let seen = (snapshot.epoch, snapshot.learnt);
+        if self.inspections.seen != seen {
+            self.inspections.seen = seen;
+            for slot in std::mem::take(&mut self.inspections.waiting) {
+                self.with_inspection(io, snapshot, slot, now, |pipeline, _, inspection, id| {
+                    let Inspection { protocol: Protocol::Stream(splice), plan, asked, .. } = inspection
+                    else {
+                        return;
+                    };
+                    let outcome =
+                        pipeline.drive(snapshot, plan, asked, id, now, |drive, _| splice.resume(drive));
+                    if let Err(end) = outcome {
+                        pipeline.end(snapshot, splice, id, end, now);
+                    }
+                });
+            }
+        }
+        self.tend_answers(io, snapshot, now);
+    }
+
+    /// Runs `work` on the inspection in a slot, if its connection still lives.
+    fn with_inspection<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        slot: u32,
+        now: Instant,
+        work: impl FnOnce(&mut Self, &mut I, &mut Inspection, ConnId),
+    ) {
+        let Some(mut inspection) = self.inspections.take(slot) else { return };
+        if let Some(id) = self.conntrack.resolve(inspection.conn) {
+            work(self, io, &mut inspection, id);
+            self.settle(io, snapshot, &mut inspection, id, now);
+        }
+        self.inspections.put_back(slot, inspection);
+    }
+}

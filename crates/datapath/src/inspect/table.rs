@@ -1,0 +1,153 @@
+//! The inspections of one worker: bounded, with timers and a list of those that wait for the snapshot.
+
+use super::Plan;
+use crate::conntrack::ConnHandle;
+use crate::learn::LearnWriter;
+use crate::splice::Splice;
+use crate::verify::Completion;
+use core::cmp::Reverse;
+use l7::dns;
+use packet::{Frame, Instant, Packet};
+use std::collections::{BinaryHeap, VecDeque};
+
+/// No inspection.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// How a connection's messages are read.
+pub(super) enum Protocol {
+    Stream(Splice),
+    Datagrams(dns::Udp),
+}
+
+/// One inspected connection.
+pub(crate) struct Inspection {
+    pub(super) conn: ConnHandle,
+    pub(super) plan: Plan,
+    pub(super) protocol: Protocol,
+    /// Number of the DNS answer that waits for the snapshot.
+    pub(super) asked: Option<u64>,
+    /// Whether its ends were told that it is over.
+    pub(super) cut: bool,
+    /// What was counted of it in the totals: frames and bytes.
+    pub(super) counted: (usize, usize),
+}
+
+/// A DNS answer in a datagram that waits.
+pub(super) struct Answer {
+    pub(super) frame: Frame,
+    pub(super) packet: Packet,
+    pub(super) completion: Completion,
+    pub(super) conn: ConnHandle,
+    pub(super) asked: u64,
+    /// When it is given up.
+    pub(super) until: Instant,
+}
+
+/// All of them.
+#[derive(Default)]
+pub(crate) struct Inspections {
+    slots: Vec<Option<Box<Inspection>>>,
+    free: Vec<u32>,
+    live: usize,
+    limit: usize,
+    pub(super) timers: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Those whose protocol waits for the snapshot.
+    pub(super) waiting: Vec<u32>,
+    pub(super) answers: VecDeque<Answer>,
+    /// Epoch and number of the last DNS answer of the snapshot that the waiting ones have seen.
+    pub(super) seen: (u64, u64),
+    /// Where DNS answers are told.
+    pub(super) learn: Option<LearnWriter>,
+    /// What protocols say, to the client and to the server; reused.
+    pub(super) said: [Vec<u8>; 2],
+    /// Payloads of frames in several buffers; reused.
+    pub(crate) scratch: Vec<u8>,
+    /// Frames that wait on all connections.
+    pub(super) frames: usize,
+    /// Undecided bytes kept for all connections.
+    pub(super) bytes: usize,
+}
+
+impl Inspections {
+    /// A table for at most `limit` connections.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Sets where DNS answers are told.
+    pub(crate) fn set_learning(&mut self, learn: LearnWriter) {
+        self.learn = Some(learn);
+    }
+
+    /// Connections that are inspected.
+    pub(crate) fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Adds one; `None` when the table is full.
+    pub(super) fn insert(&mut self, inspection: Inspection) -> Option<u32> {
+        if self.live >= self.limit {
+            return None;
+        }
+        self.live += 1;
+        let inspection = Some(Box::new(inspection));
+        if let Some(slot) = self.free.pop() {
+            self.slots[slot as usize] = inspection;
+            return Some(slot);
+        }
+        self.slots.push(inspection);
+        Some((self.slots.len() - 1) as u32)
+    }
+
+    /// The one in that slot.
+    pub(crate) fn get(&self, slot: u32) -> Option<&Inspection> {
+        self.slots.get(slot as usize)?.as_deref()
+    }
+
+    /// The one in that slot.
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Inspection> {
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// Takes the one in that slot out, to be [put back](Self::put_back).
+    pub(super) fn take(&mut self, slot: u32) -> Option<Box<Inspection>> {
+        self.slots.get_mut(slot as usize)?.take()
+    }
+
+    /// Puts it back and counts what it keeps.
+    pub(super) fn put_back(&mut self, slot: u32, mut inspection: Box<Inspection>) {
+        let counted = match &inspection.protocol {
+            Protocol::Stream(splice) => (splice.frames(), splice.bytes()),
+            Protocol::Datagrams(_) => (0, 0),
+        };
+        self.frames = self.frames + counted.0 - inspection.counted.0;
+        self.bytes = self.bytes + counted.1 - inspection.counted.1;
+        inspection.counted = counted;
+        self.slots[slot as usize] = Some(inspection);
+    }
+
+    /// Ends one whose connection is gone; answers it, with the frames that wait in it.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Inspection>> {
+        let inspection = self.slots.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        self.live -= 1;
+        self.frames -= inspection.counted.0;
+        self.bytes -= inspection.counted.1;
+        Some(inspection)
+    }
+
+    /// The splice of that connection, if it has one.
+    pub(crate) fn splice(&self, slot: u32) -> Option<&Splice> {
+        match &self.get(slot)?.protocol {
+            Protocol::Stream(splice) => Some(splice),
+            Protocol::Datagrams(_) => None,
+        }
+    }
+
+    /// When the next timer is due.
+    pub(crate) fn next_timer(&self) -> Option<Instant> {
+        let timer = self.timers.peek().map(|Reverse((due, _))| *due);
+        let answer = self.answers.front().map(|answer| answer.until);
+        [timer, answer].into_iter().flatten().min()
+    }
+}
