@@ -194,6 +194,11 @@ fn request(number: u32) -> Request<()> {
     request.body(()).expect("a request")
 }
 
+/// Some are larger than a window. None is empty: the client calls many of those a flood.
+fn response_len(number: u32) -> usize {
+    if number.is_multiple_of(997) { 100_000 } else { 1 + number as usize % 50 }
+}
+
 async fn serve(io: DuplexStream, run: Run) -> u32 {
     let mut connection = server::Builder::new()
         .header_table_size(run.server_table)
@@ -216,8 +221,7 @@ async fn serve(io: DuplexStream, run: Run) -> u32 {
             let received = drain(request.into_body()).await;
             let head = Response::builder().header("x-path", path).header("x-received", received).body(());
             let mut body = respond.send_response(head.expect("a response"), false).expect("sent");
-            // Not every response has a body; some are larger than a window.
-            let len = if number.is_multiple_of(997) { 100_000 } else { number as usize % 50 };
+            let len = response_len(number);
             let grpc = number.is_multiple_of(4);
             let _ = body.send_data(Bytes::from(vec![b'd'; len]), !grpc);
             if grpc {
@@ -266,8 +270,7 @@ async fn ask(mut sender: client::SendRequest<Bytes>, number: u32, run: Run) {
     if !denied(number) {
         assert_eq!(status, StatusCode::OK, "request {number}");
         assert_eq!(headers["x-received"], (if with_body { run.body } else { 0 }).to_string().as_str());
-        let expected = if number.is_multiple_of(997) { 100_000 } else { number as usize % 50 };
-        assert_eq!(received, expected, "request {number}");
+        assert_eq!(received, response_len(number), "request {number}");
         let trailers = response.trailers().await.expect("trailers");
         assert_eq!(trailers.is_some(), grpc, "request {number}");
     } else if grpc {
