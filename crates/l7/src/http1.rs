@@ -59,7 +59,7 @@ mod head;
 mod outstanding;
 mod scan;
 mod server;
-mod target;
+pub(crate) mod target;
 
 use crate::anomaly::Anomaly;
 use crate::inspector::{Context, End, Inspector, Side, Step};

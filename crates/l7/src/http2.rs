@@ -37,16 +37,13 @@ mod streams;
 mod upgrade;
 
 use crate::anomaly::Anomaly;
-use crate::http::Header;
+use crate::http::{Header, PREFACE};
 use crate::inspector::{Context, End, Inspector, MAX_UNDECIDED, Settings, Side, Step};
 
 use frame::{FrameHeader, Violation, kind, write_goaway, write_header};
 use hpack::{Encoder, Fields, Limits};
 use peer::Peer;
 use streams::Streams;
-
-/// What a client sends first (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Octets for the client that wait for the server's first SETTINGS.
 const MAX_WAITING: usize = 64 * 1024;
@@ -74,6 +71,8 @@ pub struct Http2 {
     fields: Fields,
     /// A block's fragments put together; a block re-encoded.
     block: Vec<u8>,
+    /// The normal form of an odd path.
+    normal_path: Vec<u8>,
     /// Room for a request's fields.
     headers: Vec<Header<'static>>,
 }
@@ -96,6 +95,7 @@ impl Http2 {
             ended: None,
             fields: Fields::default(),
             block: Vec::new(),
+            normal_path: Vec::new(),
             headers: Vec::new(),
         }
     }

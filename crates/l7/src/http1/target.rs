@@ -8,13 +8,13 @@ use crate::anomaly::Anomaly;
 
 /// A target's parts.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(super) struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// Path and query.
-    pub(super) path: &'a [u8],
+    pub(crate) path: &'a [u8],
     /// Authority of an absolute form.
-    pub(super) authority: Option<&'a [u8]>,
+    pub(crate) authority: Option<&'a [u8]>,
     /// Whether the normal path may be another one.
-    pub(super) odd: bool,
+    pub(crate) odd: bool,
 }
 
 /// What a byte of a path is.
@@ -52,7 +52,7 @@ const CLASSES: [Class; 256] = {
 };
 
 /// Takes a target apart (RFC 9112 §3.2). CONNECT has another form and does not come here.
-pub(super) fn split<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Anomaly> {
+pub(crate) fn split<'a>(method: &[u8], target: &'a [u8]) -> Result<Target<'a>, Anomaly> {
     if target.first() == Some(&b'/') {
         return Ok(Target { path: target, authority: None, odd: is_odd(target)? });
     }
@@ -98,7 +98,7 @@ fn is_odd(path: &[u8]) -> Result<bool, Anomaly> {
 }
 
 /// Writes the normal form of an odd path into `out`.
-pub(super) fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<(), Anomaly> {
+pub(crate) fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<(), Anomaly> {
     let end = path.iter().position(|&byte| byte == b'?').unwrap_or(path.len());
     let (path, query) = path.split_at(end);
     out.clear();
@@ -248,7 +248,7 @@ fn resolve(path: &mut Vec<u8>) {
 }
 
 /// Whether bytes are a host, with or without a port (RFC 3986 §3.2, without user information and escapes).
-pub(super) fn is_authority(bytes: &[u8]) -> bool {
+pub(crate) fn is_authority(bytes: &[u8]) -> bool {
     let (host_fits, behind) = match bytes.strip_prefix(b"[") {
         Some(rest) => {
             let end = rest.iter().position(|&byte| byte == b']').unwrap_or(rest.len());

@@ -9,6 +9,7 @@ use super::streams::{Answer, MAX_OPEN};
 use super::{Http2, flood, lend, pass, swallow};
 use crate::anomaly::Anomaly;
 use crate::http::{HttpRequest, Version};
+use crate::http1::target;
 use crate::inspector::{Context, Step};
 
 /// Octets of bodies that the client was sent and has not given credit for. What may have to be kept back of the server's
@@ -66,21 +67,28 @@ impl Http2 {
     /// Reads the list decoded last as a request, asks policy, and remembers the stream.
     fn judge(&mut self, id: u32, end_stream: bool, cx: &mut Context<'_>) -> Verdict {
         let mut headers = lend(core::mem::take(&mut self.headers));
-        let (request, verdict) = match request::read(&self.fields, end_stream, &mut headers) {
+        let read = request::read(&self.fields, end_stream, &mut headers).and_then(|request| {
+            if request.odd_path {
+                target::normalise(request.path, &mut self.normal_path).map_err(Fault::Refused)?;
+            }
+            Ok(request)
+        });
+        let (request, verdict) = match read {
             Err(fault) => {
                 let (anomaly, refusal) = match fault {
                     Fault::Malformed => (Anomaly::Http2Message, Refusal::Reset),
-                    Fault::Connect => (Anomaly::HttpUpgrade, Refusal::Status),
+                    Fault::Refused(anomaly) => (anomaly, Refusal::Status),
                 };
                 cx.judge.oddity(anomaly);
                 (Request::default(), Verdict::Refused(refusal))
             }
             Ok(request) => {
+                let normal_path = if request.odd_path { self.normal_path.as_slice() } else { request.path };
                 let allowed = cx.judge.http_request(&HttpRequest {
                     version: Version::Http2,
                     method: request.method,
                     path: request.path,
-                    normal_path: request.path,
+                    normal_path,
                     host: request.host,
                     headers: &headers,
                     stream: id,

@@ -1,15 +1,18 @@
 //! What a request says (RFC 9113 §8.1 to §8.3), and whether it may say so.
 
 use super::hpack::Fields;
+use crate::anomaly::Anomaly;
 use crate::http::Header;
+use crate::http1::target;
 
 /// Why a header list is no request that can be judged.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Fault {
     /// RFC 9113 §8.1.1.
     Malformed,
-    /// CONNECT, plain or extended: what follows would be opaque.
-    Connect,
+    /// It says something, but nothing that is carried: CONNECT, plain or extended, because what follows would be opaque;
+    /// a target that servers read in different ways.
+    Refused(Anomaly),
 }
 
 /// A request's head.
@@ -17,6 +20,8 @@ pub(super) enum Fault {
 pub(super) struct Request<'a> {
     pub(super) method: &'a [u8],
     pub(super) path: &'a [u8],
+    /// Whether the normal path may be another one.
+    pub(super) odd_path: bool,
     /// `:authority`, else `host`.
     pub(super) host: &'a [u8],
     pub(super) content_length: Option<u64>,
@@ -96,23 +101,22 @@ impl<'a> Pseudo<'a> {
     fn finish(self, request: &mut Request<'a>, host: Option<&'a [u8]>) -> Result<(), Fault> {
         request.method = self.method.filter(|method| is_token(method)).ok_or(Fault::Malformed)?;
         if request.method == b"CONNECT" || self.protocol.is_some() {
-            return Err(Fault::Connect);
+            return Err(Fault::Refused(Anomaly::HttpUpgrade));
         }
         if self.scheme.is_none_or(|scheme| !is_token(scheme)) {
             return Err(Fault::Malformed);
         }
-        request.path = self.path.ok_or(Fault::Malformed)?;
-        let asterisk = request.path == b"*" && request.method == b"OPTIONS";
-        if !asterisk && !is_path(request.path) {
-            return Err(Fault::Malformed);
-        }
+        let path = self.path.filter(|path| matches!(path.first(), Some(b'/' | b'*'))).ok_or(Fault::Malformed)?;
+        let target = target::split(request.method, path).map_err(Fault::Refused)?;
+        request.path = target.path;
+        request.odd_path = target.odd;
         request.host = match (self.authority, host) {
             // Servers differ in which of the two they read.
             (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => return Err(Fault::Malformed),
             (Some(name), _) | (None, Some(name)) => name,
             (None, None) => return Err(Fault::Malformed),
         };
-        if is_authority(request.host) { Ok(()) } else { Err(Fault::Malformed) }
+        if target::is_authority(request.host) { Ok(()) } else { Err(Fault::Malformed) }
     }
 }
 
@@ -148,8 +152,6 @@ fn is_grpc(content_type: &[u8]) -> bool {
 mod class {
     pub(super) const TOKEN: u8 = 1;
     pub(super) const NAME: u8 = 2;
-    pub(super) const PATH: u8 = 4;
-    pub(super) const AUTHORITY: u8 = 8;
 }
 
 static CLASSES: [u8; 256] = classes();
@@ -165,14 +167,6 @@ const fn classes() -> [u8; 256] {
             if !(octet as u8).is_ascii_uppercase() {
                 classes[octet] |= class::NAME;
             }
-        }
-        // A fragment is no part of a target; a back slash is a slash to some servers.
-        if octet as u8 != b'#' && octet as u8 != b'\\' {
-            classes[octet] |= class::PATH;
-        }
-        // No user information (RFC 9113 §8.3.1), and nothing that ends an authority.
-        if !matches!(octet as u8, b'@' | b'/' | b'?' | b'#' | b'\\' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | b',') {
-            classes[octet] |= class::AUTHORITY;
         }
         octet += 1;
     }
@@ -190,14 +184,6 @@ fn is_token(octets: &[u8]) -> bool {
 /// RFC 9113 §8.2.1: a token without upper-case letters.
 fn is_name(octets: &[u8]) -> bool {
     all(octets, class::NAME)
-}
-
-fn is_path(octets: &[u8]) -> bool {
-    octets.first() == Some(&b'/') && all(octets, class::PATH)
-}
-
-fn is_authority(octets: &[u8]) -> bool {
-    all(octets, class::AUTHORITY)
 }
 
 /// RFC 9113 §8.2.1: no white space around it, and no control characters but the tabulator.

@@ -24,8 +24,7 @@ impl Http2 {
             method: request.method,
             path: request.path,
             host: request.host,
-            content_length: None,
-            grpc: false,
+            ..Request::default()
         };
         http2.streams.open(1, &request, since).client_open = false;
         http2.streams.last = 1;
