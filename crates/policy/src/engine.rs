@@ -401,6 +401,12 @@ impl Engine {
             let fragments: Set<u32> = rules.flat_map(|rule| rule.fragments()).collect();
             self.sets.sweep(|set| used.contains(&set), |fragment| fragments.contains(&fragment));
         }
+        if self.sets.rules_sweep_is_due() {
+            let used = self.endpoints.rule_sets();
+            let rules = self.documents.values().flatten().flat_map(|document| &document.rules);
+            let named: Set<u32> = rules.flat_map(|rule| rule.provenances()).collect();
+            self.sets.sweep_rules(|set| used.contains(&set), |provenance| named.contains(&provenance));
+        }
         self.publish(endpoints);
     }
 

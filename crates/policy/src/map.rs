@@ -6,6 +6,7 @@
 //! shared between endpoints that are subject to the same rules.
 
 mod builder;
+mod class;
 mod half;
 mod peers;
 mod table;

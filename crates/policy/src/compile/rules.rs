@@ -99,6 +99,12 @@ impl CompiledRule {
             .filter_map(|entry| entry.effect.fragment())
     }
 
+    /// Every provenance that the rule holds.
+    pub(crate) fn provenances(&self) -> impl Iterator<Item = u32> {
+        let halves = self.halves.iter().flatten();
+        halves.flat_map(|half| half.entries.iter().map(|entry| entry.rule).chain([half.rule]))
+    }
+
     /// Every peer number that the rule holds.
     pub(crate) fn peers(&self) -> impl Iterator<Item = PeerId> {
         self.halves

@@ -13,6 +13,9 @@ const MAX_RULES_PER_SET: usize = 64;
 /// L7 sets and fragments together below which nothing is swept.
 const SWEEP_FROM: usize = 128;
 
+/// New sets of rules and provenances together after which the old ones are swept, besides as many as are in use.
+const SWEEP_RULES_FROM: usize = 4096;
+
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
 /// What an L7 rule set is made of.
@@ -31,8 +34,9 @@ pub(crate) struct L7SetKey {
 /// Interned provenances, rule sets and L7 rule sets.
 #[derive(Debug, Default)]
 pub(crate) struct RuleSets {
-    provenances: Vec<Provenance>,
+    provenances: Map<u32, Provenance>,
     provenance_ids: Map<Provenance, u32>,
+    next_provenance: u32,
     set_ids: Map<Box<[u32]>, RuleId>,
     table: RuleTable,
     fragments: Map<u32, Arc<L7Fragment>>,
@@ -42,6 +46,12 @@ pub(crate) struct RuleSets {
     l7: L7Table,
     /// Sets and fragments that the last sweep left.
     kept: usize,
+    /// Sets of rules that the last sweep found in nobody's use: the next one forgets them.
+    retired: hashbrown::HashSet<RuleId, foldhash::fast::RandomState>,
+    /// Sets of rules and provenances that the last sweep found in use.
+    rules_used: usize,
+    /// New ones since.
+    rules_new: usize,
 }
 
 impl RuleSets {
@@ -53,8 +63,10 @@ impl RuleSets {
         if let Some(&id) = self.provenance_ids.get(provenance) {
             return id;
         }
-        let id = self.provenances.len() as u32;
-        self.provenances.push(provenance.clone());
+        let id = self.next_provenance;
+        self.next_provenance += 1;
+        self.rules_new += 1;
+        self.provenances.insert(id, provenance.clone());
         self.provenance_ids.insert(provenance.clone(), id);
         id
     }
@@ -71,8 +83,9 @@ impl RuleSets {
         if let Some(&id) = self.set_ids.get(&key[..]) {
             return id;
         }
-        let set = key.iter().map(|&id| self.provenances[id as usize].clone()).collect();
+        let set = key.iter().filter_map(|id| self.provenances.get(id).cloned()).collect();
         let id = self.table.push(set);
+        self.rules_new += 1;
         self.set_ids.insert(key.into(), id);
         id
     }
@@ -114,6 +127,37 @@ impl RuleSets {
         self.fragments.retain(|id, _| fragments(*id));
         self.fragment_ids.retain(|_, id| fragments(*id));
         self.kept = self.l7.len() + self.fragments.len();
+    }
+
+    /// The same for sets of rules and provenances.
+    pub(crate) fn rules_sweep_is_due(&self) -> bool {
+        self.rules_new > self.rules_used + SWEEP_RULES_FROM
+    }
+
+    /// Forgets the sets of rules that were not `used` at the last sweep either, and the provenances that are neither
+    /// `named` by a rule in force nor in a set. L7 sets and fragments must have been swept before.
+    pub(crate) fn sweep_rules(&mut self, used: impl Fn(RuleId) -> bool, named: impl Fn(u32) -> bool) {
+        let of_fragments = self.fragments.values().map(|fragment| fragment.rule);
+        let in_use: hashbrown::HashSet<RuleId, foldhash::fast::RandomState> =
+            of_fragments.chain(self.l7_ids.keys().map(|(_, rule)| *rule)).collect();
+        let used = |id: RuleId| used(id) || in_use.contains(&id);
+        let retired = std::mem::take(&mut self.retired);
+        let kept = |id: RuleId| used(id) || !retired.contains(&id);
+        self.set_ids.retain(|_, id| kept(*id));
+        self.table.retain(kept);
+        self.retired = self.set_ids.values().copied().filter(|id| !used(*id)).collect();
+        let of_sets: hashbrown::HashSet<u32, foldhash::fast::RandomState> =
+            self.set_ids.keys().flatten().copied().collect();
+        let of_fragments: hashbrown::HashSet<u32, foldhash::fast::RandomState> =
+            self.fragment_ids.keys().map(|(_, rule)| *rule).collect();
+        let known = |id: &u32| named(*id) || of_sets.contains(id) || of_fragments.contains(id);
+        self.provenances.retain(|id, _| known(id));
+        self.provenance_ids.retain(|_, id| known(id));
+        self.set_ids.shrink_to_fit();
+        self.provenances.shrink_to_fit();
+        self.provenance_ids.shrink_to_fit();
+        self.rules_used = self.table.len() - self.retired.len() + self.provenances.len();
+        self.rules_new = 0;
     }
 
     pub(crate) fn table(&self) -> RuleTable {

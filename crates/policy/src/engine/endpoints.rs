@@ -120,6 +120,11 @@ impl Endpoints {
         self.halves.values().flat_map(|built| built.half.l7_sets()).collect()
     }
 
+    /// The sets of rules that any map names.
+    pub(crate) fn rule_sets(&self) -> Set<RuleId> {
+        self.halves.values().flat_map(|built| built.half.rules()).collect()
+    }
+
     /// Numbers of the rules that select an endpoint, and the names of its own ports.
     pub(crate) fn rules_of(&self, namespace: &str, name: &str) -> Option<(Set<u64>, &PortNames)> {
         let endpoint = self.list.get(&(Arc::from(namespace), Arc::from(name)))?;
@@ -177,7 +182,8 @@ impl Endpoints {
                         match built.staleness(peers) {
                             Staleness::Current if gone.len() == left.len() => Some(built),
                             Staleness::Current | Staleness::Joined => {
-                                built.join(joined, peers).then_some(built)
+                                let input = endpoint.input(&key, facts);
+                                built.join(joined, &input, peers, sets).then_some(built)
                             }
                             Staleness::Stale => None,
                         }
@@ -245,19 +251,22 @@ impl Protected {
         if key.mode == EnforcementMode::Never {
             return BuiltHalf::unenforced(peers.round());
         }
+        BuiltHalf::compile(&self.input(key, facts), peers, sets)
+    }
+
+    fn input<'a>(&'a self, key: &HalfKey, facts: &'a Facts) -> HalfInput<'a> {
         let names: &dyn NamedPorts = match key.direction {
             Direction::Ingress => &self.own_names,
             Direction::Egress => &facts.ports,
         };
-        let input = HalfInput {
+        HalfInput {
             direction: key.direction,
             rules: &self.rules,
             names,
             always: key.mode == EnforcementMode::Always,
             audited: key.audited,
             local_host: key.local_host,
-        };
-        BuiltHalf::compile(&input, peers, sets)
+        }
     }
 
     fn publish(&mut self, ingress: Arc<crate::map::Half>, egress: Arc<crate::map::Half>) -> Arc<Endpoint> {

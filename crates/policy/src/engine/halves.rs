@@ -1,4 +1,4 @@
-//! Compiles one direction of one endpoint, and patches it when only identities were added.
+//! Compiles one direction of one endpoint, and patches it when identities came or went.
 
 use super::Map;
 use super::peers::{PeerId, PeerStore};
@@ -7,7 +7,7 @@ use crate::compile::rules::{CompiledEntry, CompiledRule, NamedPorts};
 use crate::compile::sets::RuleSets;
 use crate::direction::Direction;
 use crate::identity::Identity;
-use crate::map::{Half, HalfBody, PROTOS, PeerTable};
+use crate::map::{ClassPorts, Half, HalfBody, PROTOS, PeerTable};
 use crate::provenance::RuleId;
 use crate::rule::DefaultDeny;
 use crate::verdict::{Denial, DenyReason, Permit, Verdict};
@@ -26,7 +26,12 @@ pub(crate) struct BuiltHalf {
     classes: Map<Box<[u32]>, u32>,
     /// Peers per entry, in the order of entry numbers.
     entries: Vec<Option<Vec<PeerId>>>,
+    /// Classes from which on it is compiled anew instead of given more.
+    full: usize,
 }
+
+/// Classes that a half may get one by one, besides as many as it was compiled with: what was added shares no tables.
+const MORE_CLASSES: usize = 256;
 
 /// What a half is compiled from.
 pub(crate) struct HalfInput<'a> {
@@ -53,21 +58,9 @@ pub(crate) enum Staleness {
 
 impl BuiltHalf {
     pub(crate) fn compile(input: &HalfInput<'_>, peers: &PeerStore, sets: &mut RuleSets) -> Self {
-        let audited_apart = input.rules.iter().any(|rule| rule.audit);
-        let on = |rule: &&Arc<CompiledRule>| {
-            rule.half(input.direction).is_some_and(|half| half.default == DefaultDeny::On)
-        };
-        let switched_on: Vec<u32> = input
-            .rules
-            .iter()
-            .filter(on)
-            .filter_map(|rule| rule.half(input.direction).map(|half| half.rule))
-            .collect();
-        let trial = input.always || !switched_on.is_empty();
-        let enforced = input.always || input.rules.iter().filter(on).any(|rule| !rule.audit);
         let entries = entries(input);
         let uses_names = entries.iter().any(|(entry, _)| entry.uses_names());
-        if entries.is_empty() && !trial {
+        if entries.is_empty() && !input.trial() {
             return Self::unenforced(peers.round());
         }
         let mut lines: Vec<Vec<Contribution>> =
@@ -97,10 +90,7 @@ impl BuiltHalf {
             of_entry.push(Some(Vec::new()));
         }
 
-        let mut merger = Merger::new(&switched_on, enforced, input.audited, sets);
-        if audited_apart {
-            merger = merger.with_trial(trial);
-        }
+        let mut merger = input.merger(sets);
         let mut class = |applying: &[u32]| {
             let numbers = everyone.iter().chain(applying);
             let all: Vec<&Contribution> = numbers.flat_map(|number| &lines[*number as usize]).collect();
@@ -123,7 +113,8 @@ impl BuiltHalf {
         }
         let body = HalfBody::new(true, input.audited, &tables);
         let half = Arc::new(Half::new(table, Arc::new(body)));
-        Self { half, peers: depends, round: peers.round(), uses_names, classes, entries: of_entry }
+        let full = classes.len() * 2 + MORE_CLASSES;
+        Self { half, peers: depends, round: peers.round(), uses_names, classes, entries: of_entry, full }
     }
 
     /// Lets everything pass.
@@ -135,6 +126,7 @@ impl BuiltHalf {
             uses_names: false,
             classes: Map::default(),
             entries: Vec::new(),
+            full: 0,
         }
     }
 
@@ -169,12 +161,19 @@ impl BuiltHalf {
         }
     }
 
-    /// Puts identities that joined into classes that exist; `false` if one needs a class of its own.
-    pub(crate) fn join(&mut self, joined: &[Identity], peers: &PeerStore) -> bool {
-        let mut places = Vec::with_capacity(joined.len());
-        if joined.contains(&Identity::HOST) {
+    /// Puts identities that joined into classes, and makes those that do not exist yet; `false` if it must be
+    /// compiled anew.
+    pub(crate) fn join(
+        &mut self,
+        joined: &[Identity],
+        input: &HalfInput<'_>,
+        peers: &PeerStore,
+        sets: &mut RuleSets,
+    ) -> bool {
+        if joined.contains(&Identity::HOST) || self.classes.is_empty() {
             return false;
         }
+        let (mut places, mut missing) = (Vec::with_capacity(joined.len()), Vec::new());
         for identity in joined {
             let applies = |list: &Option<Vec<PeerId>>| {
                 let mut members = list.iter().flatten().filter_map(|id| peers.members(*id));
@@ -188,8 +187,17 @@ impl BuiltHalf {
             match self.classes.get(&applying) {
                 Some(0) if !self.half.has_peer(*identity) => {}
                 Some(class) => places.push((*identity, *class)),
-                None => return false,
+                None if self.classes.len() >= self.full => return false,
+                None => {
+                    let class = self.classes.len() as u32;
+                    missing.push(applying.clone());
+                    self.classes.insert(applying, class);
+                    places.push((*identity, class));
+                }
             }
+        }
+        if !missing.is_empty() {
+            self.half = Arc::new(self.half.with_classes(&input.classes(&missing, sets)));
         }
         if !places.is_empty() {
             self.half = Arc::new(self.half.with_peers(|table| {
@@ -200,6 +208,49 @@ impl BuiltHalf {
         }
         self.round = peers.round();
         true
+    }
+}
+
+impl HalfInput<'_> {
+    /// Numbers of the rules that switch default deny on.
+    fn switched_on(&self) -> Vec<u32> {
+        let halves = self.rules.iter().filter_map(|rule| rule.half(self.direction));
+        halves.filter(|half| half.default == DefaultDeny::On).map(|half| half.rule).collect()
+    }
+
+    /// Whether anything is denied by default, counting the rules in audit mode.
+    fn trial(&self) -> bool {
+        self.always || !self.switched_on().is_empty()
+    }
+
+    fn merger<'a>(&self, sets: &'a mut RuleSets) -> Merger<'a> {
+        let on = |rule: &Arc<CompiledRule>| {
+            rule.half(self.direction).is_some_and(|half| half.default == DefaultDeny::On)
+        };
+        let enforced = self.always || self.rules.iter().any(|rule| !rule.audit && on(rule));
+        let switched_on = self.switched_on();
+        let merger = Merger::new(&switched_on, enforced, self.audited, sets);
+        match self.rules.iter().any(|rule| rule.audit) {
+            true => merger.with_trial(self.always || !switched_on.is_empty()),
+            false => merger,
+        }
+    }
+
+    /// The tables of classes of peers that exactly these entries apply to, besides those that apply to everyone.
+    fn classes(&self, applying: &[Box<[u32]>], sets: &mut RuleSets) -> Vec<ClassPorts> {
+        let entries = entries(self);
+        let everyone: Vec<u32> =
+            (0u32..).zip(&entries).filter(|(_, (entry, _))| entry.peers.is_none()).map(|(n, _)| n).collect();
+        let mut merger = self.merger(sets);
+        let mut class = |applying: &[u32]| {
+            let numbers = everyone.iter().chain(applying);
+            // Beyond the entries of rules there is the local host's, which nobody joins.
+            let lines = numbers.filter_map(|number| entries.get(*number as usize));
+            let lines: Vec<Contribution> =
+                lines.flat_map(|(entry, audit)| entry.contributions(*audit, self.names)).collect();
+            merger.class(&lines.iter().collect::<Vec<_>>())
+        };
+        applying.iter().map(|numbers| class(numbers)).collect()
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) enum Scope {
 }
 
 /// Numbers that may be known beside those in use before the others are forgotten.
-const SPARE: usize = 65_536;
+const SPARE: usize = 4096;
 
 /// Label sets and their numbers. A number that is no longer used stays with its labels until its range is full or the
 /// table has grown too large; it is given to other labels only after all others of its range.

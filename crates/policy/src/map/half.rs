@@ -1,8 +1,9 @@
 //! One direction of one policy map.
 
 use super::MapEntry;
+use super::class::Class;
 use super::peers::PeerTable;
-use super::table::{PROTOS, ProtoSlot, Range, Tables, TablesBuilder};
+use super::table::{PROTOS, ProtoSlot, Range, Tables};
 use crate::direction::Direction;
 use crate::identity::Identity;
 use crate::provenance::RuleId;
@@ -25,8 +26,9 @@ pub(crate) struct Half {
 pub(crate) struct HalfBody {
     enforced: bool,
     audited: bool,
-    /// Table numbers per class; class 0 is that of every peer that is not in the peer table.
-    classes: Vec<[u32; PROTOS]>,
+    /// Class 0 is that of every peer that is not in the peer table.
+    classes: Vec<Class>,
+    /// For what a class does not carry itself.
     tables: Tables,
     answers: Vec<Verdict>,
 }
@@ -38,32 +40,35 @@ impl HalfBody {
         audited: bool,
         classes: impl IntoIterator<Item = &'a ClassPorts>,
     ) -> Self {
-        let mut tables = TablesBuilder::default();
-        let mut answers = Vec::new();
-        let mut known: HashMap<Verdict, u32, foldhash::fast::RandomState> = HashMap::default();
+        Self { enforced, audited, ..Self::default() }.with_classes(classes)
+    }
+
+    /// The same with more classes, behind those that there are.
+    fn with_classes<'a>(&self, more: impl IntoIterator<Item = &'a ClassPorts>) -> Self {
+        let (mut tables, mut classes) = (self.tables.builder(), self.classes.clone());
+        let mut answers = self.answers.clone();
+        let mut known: HashMap<Verdict, u32, foldhash::fast::RandomState> =
+            answers.iter().copied().zip(0..).collect();
         let mut ranges = Vec::new();
-        let classes = classes
-            .into_iter()
-            .map(|ports| {
-                let mut numbers = [0; PROTOS];
-                for (number, list) in numbers.iter_mut().zip(ports) {
-                    ranges.clear();
-                    for &(start, verdict) in list {
-                        let answer = *known.entry(verdict).or_insert_with(|| {
-                            answers.push(verdict);
-                            answers.len() as u32 - 1
-                        });
-                        if ranges.last().is_none_or(|last: &Range| last.answer != answer) {
-                            ranges.push(Range { start, answer });
-                        }
+        classes.extend(more.into_iter().map(|ports| {
+            let mut numbers = [0; PROTOS];
+            for (number, list) in numbers.iter_mut().zip(ports) {
+                ranges.clear();
+                for &(start, verdict) in list {
+                    let answer = *known.entry(verdict).or_insert_with(|| {
+                        answers.push(verdict);
+                        answers.len() as u32 - 1
+                    });
+                    if ranges.last().is_none_or(|last: &Range| last.answer != answer) {
+                        ranges.push(Range { start, answer });
                     }
-                    *number = tables.add(&ranges);
                 }
-                numbers
-            })
-            .collect();
+                *number = tables.add(&ranges);
+            }
+            Class::new(numbers, ports)
+        }));
         answers.shrink_to_fit();
-        Self { enforced, audited, classes, tables: tables.finish(), answers }
+        Self { enforced: self.enforced, audited: self.audited, classes, tables: tables.finish(), answers }
     }
 }
 
@@ -84,16 +89,23 @@ impl Half {
         Self { peers, body: Arc::clone(&self.body) }
     }
 
+    /// The same half with more classes, behind those that there are.
+    pub(crate) fn with_classes(&self, more: &[ClassPorts]) -> Self {
+        Self { peers: self.peers.clone(), body: Arc::new(self.body.with_classes(more)) }
+    }
+
     #[inline]
     pub(crate) fn lookup(&self, peer: Identity, proto: u8, port: u16) -> Verdict {
         let body = &*self.body;
-        let class = self.peers.class(peer);
-        let found = body
-            .classes
-            .get(class as usize)
-            .and_then(|tables| body.tables.lookup(tables[ProtoSlot::of(proto).0], port))
-            .and_then(|answer| body.answers.get(answer as usize));
-        match found {
+        let slot = ProtoSlot::of(proto);
+        let Some(class) = body.classes.get(self.peers.class(peer) as usize) else {
+            return self.without_tables();
+        };
+        if let Some(verdict) = class.carried(slot, port) {
+            return verdict;
+        }
+        let answer = body.tables.lookup(class.tables[slot.0], port);
+        match answer.and_then(|answer| body.answers.get(answer as usize)) {
             Some(verdict) => *verdict,
             None => self.without_tables(),
         }
@@ -124,6 +136,14 @@ impl Half {
         })
     }
 
+    /// The sets of rules that its verdicts name.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = RuleId> {
+        self.body.answers.iter().map(|verdict| match verdict {
+            Verdict::Allow(permit) => permit.rule(),
+            Verdict::Deny(denial) => denial.rule,
+        })
+    }
+
     pub(crate) fn entries(&self, direction: Direction) -> Vec<MapEntry> {
         let mut lines = Vec::new();
         let peers = self.peers.sorted();
@@ -131,7 +151,7 @@ impl Half {
             std::iter::once((None, 0)).chain(peers.into_iter().map(|(peer, class)| (Some(peer), class)));
         for (peer, class) in all {
             match self.body.classes.get(class as usize) {
-                Some(tables) => self.class_entries(direction, peer, tables, &mut lines),
+                Some(class) => self.class_entries(direction, peer, &class.tables, &mut lines),
                 None => lines.push(MapEntry {
                     direction,
                     peer,
@@ -171,7 +191,7 @@ impl Half {
     pub(crate) fn heap_size(&self) -> usize {
         self.peers.heap_size()
             + self.body.tables.heap_size()
-            + self.body.classes.capacity() * size_of::<[u32; PROTOS]>()
+            + self.body.classes.capacity() * size_of::<Class>()
             + self.body.answers.capacity() * size_of::<Verdict>()
     }
 }

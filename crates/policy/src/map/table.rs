@@ -110,6 +110,11 @@ impl Tables {
         starts.zip(&self.answers[range]).map(|(start, answer)| Range { start: *start, answer: *answer })
     }
 
+    /// To add more tables to these, whose numbers stay. What is added may repeat one of them.
+    pub(crate) fn builder(&self) -> TablesBuilder {
+        TablesBuilder { tables: self.clone(), known: HashMap::default(), known_pages: HashMap::default() }
+    }
+
     pub(crate) fn heap_size(&self) -> usize {
         self.tables.capacity() * size_of::<Table>()
             + self.starts.capacity() * 2
