@@ -212,6 +212,3 @@ fn lend<'a>(mut headers: Vec<Header<'_>>) -> Vec<Header<'a>> {
     headers.clear();
     headers.into_iter().map(|_| Header::default()).collect()
 }
-
-#[cfg(test)]
-mod tests;

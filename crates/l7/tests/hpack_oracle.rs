@@ -1,14 +1,25 @@
 //! Our HPACK against a kept one (`httlib-hpack`): header lists made up by chance, with tables of many sizes that change
 //! on the way, encoded by one and decoded by the other. Both directions, and ours against itself.
 
-use arbtest::arbtest;
 use arbtest::arbitrary::{Result, Unstructured};
+use arbtest::arbtest;
 use l7::http2::hpack::{Decoder, Encoder, Fields, Limits};
 
 const LIMITS: Limits = Limits { list: 1 << 20, fields: 1_000 };
 
 /// Names of the static table with and without values, and others.
-const NAMES: &[&str] = &[":method", ":path", ":status", "cookie", "content-type", "user-agent", "x-a", "x-trace-id", "grpc-timeout", "via"];
+const NAMES: &[&str] = &[
+    ":method",
+    ":path",
+    ":status",
+    "cookie",
+    "content-type",
+    "user-agent",
+    "x-a",
+    "x-trace-id",
+    "grpc-timeout",
+    "via",
+];
 
 type Field = (Vec<u8>, Vec<u8>);
 
@@ -122,7 +133,8 @@ fn broken_blocks_are_read_alike() {
                 break;
             };
             let list: Vec<Field> = list.into_iter().map(|(name, value, _)| (name, value)).collect();
-            let fields: Vec<Field> = fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            let fields: Vec<Field> =
+                fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             assert_eq!(fields, list);
         }
         Ok(())

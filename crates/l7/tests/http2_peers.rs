@@ -150,8 +150,11 @@ async fn relay(mut client: DuplexStream, mut server: DuplexStream, mut splice: S
                 Ok(len) => splice.send(Side::Server, &from_server[..len]),
             },
         }
-        let (to_server, to_client) = (std::mem::take(&mut splice.client.out), std::mem::take(&mut splice.server.out));
-        if server.write_all(&to_server).await.is_err() | client.write_all(&to_client).await.is_err() || splice.end.is_some() {
+        let (to_server, to_client) =
+            (std::mem::take(&mut splice.client.out), std::mem::take(&mut splice.server.out));
+        if server.write_all(&to_server).await.is_err() | client.write_all(&to_client).await.is_err()
+            || splice.end.is_some()
+        {
             break;
         }
     }
@@ -322,7 +325,9 @@ fn play(run: Run) {
         };
         let relay = tokio::task::spawn_local(relay(client, server, splice));
         let serve = tokio::spawn(serve(server_end, run));
-        tokio::time::timeout(Duration::from_secs(300), talk(client_end, run)).await.expect("nobody waits for ever");
+        tokio::time::timeout(Duration::from_secs(300), talk(client_end, run))
+            .await
+            .expect("nobody waits for ever");
         let splice = relay.await.expect("no panic");
         serve.abort();
         splice
@@ -337,7 +342,8 @@ fn play(run: Run) {
     assert_eq!(played.judge.told.iter().filter(|line| line.contains("grpc-status=0")).count(), grpc);
 }
 
-const USUAL: Run = Run { streams: 2_000, piece: 1_448, body: 3_000, client_table: 4_096, server_table: 4_096 };
+const USUAL: Run =
+    Run { streams: 2_000, piece: 1_448, body: 3_000, client_table: 4_096, server_table: 4_096 };
 
 #[test]
 fn every_third_stream_refused() {

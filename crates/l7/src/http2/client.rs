@@ -29,7 +29,12 @@ enum Verdict {
 }
 
 impl Http2 {
-    pub(super) fn client_headers(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn client_headers(
+        &mut self,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         let id = head.stream;
         if id.is_multiple_of(2) {
             return Err(Violation::PROTOCOL);
@@ -118,11 +123,19 @@ impl Http2 {
     }
 
     /// Answers a request in the server's place and takes its head from the server.
-    fn refuse(&mut self, id: u32, end_stream: bool, refusal: Refusal, len: usize, cx: &mut Context<'_>) -> Result<Step, Violation> {
+    fn refuse(
+        &mut self,
+        id: u32,
+        end_stream: bool,
+        refusal: Refusal,
+        len: usize,
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if refusal == Refusal::Reset {
             self.client.resets.charge(cx.now)?;
         }
-        let refusal = if refusal == Refusal::StatusAndBody && !self.afford_body() { Refusal::Status } else { refusal };
+        let refusal =
+            if refusal == Refusal::StatusAndBody && !self.afford_body() { Refusal::Status } else { refusal };
         if refusal == Refusal::StatusAndBody {
             self.debt += BODY_LEN;
         }
@@ -149,7 +162,12 @@ impl Http2 {
             && self.client.largest_frame() <= MIN_MAX_FRAME
     }
 
-    fn client_trailers(&mut self, head: FrameHeader, len: usize, cx: &mut Context<'_>) -> Result<Step, Violation> {
+    fn client_trailers(
+        &mut self,
+        head: FrameHeader,
+        len: usize,
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         let id = head.stream;
         let Some(stream) = self.streams.get(id) else { return Err(Violation::STREAM_CLOSED) };
         // RFC 9113 §8.1: what follows a head and does not end the stream is malformed.
@@ -171,7 +189,12 @@ impl Http2 {
         Step::Swallow { len: len as u64 }
     }
 
-    pub(super) fn client_data(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn client_data(
+        &mut self,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         let Some((counted, data)) = data_len(head, bytes)? else { return Ok(Step::NeedMore) };
         if self.streams.idle(head.stream) {
             return Err(Violation::PROTOCOL);
@@ -212,7 +235,12 @@ impl Http2 {
         Ok(swallow(head))
     }
 
-    pub(super) fn client_reset(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn client_reset(
+        &mut self,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if self.reset_code(head, bytes)?.is_none() {
             return Ok(Step::NeedMore);
         }

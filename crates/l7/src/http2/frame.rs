@@ -67,7 +67,8 @@ impl Violation {
     pub(super) const COMPRESSION: Self = Self::new(Anomaly::Http2Compression, code::COMPRESSION_ERROR);
     pub(super) const MESSAGE: Self = Self::new(Anomaly::Http2Message, code::PROTOCOL_ERROR);
     pub(super) const HEAD_TOO_LARGE: Self = Self::new(Anomaly::Http2HeadTooLarge, code::ENHANCE_YOUR_CALM);
-    pub(super) const TOO_MANY_STREAMS: Self = Self::new(Anomaly::Http2TooManyStreams, code::ENHANCE_YOUR_CALM);
+    pub(super) const TOO_MANY_STREAMS: Self =
+        Self::new(Anomaly::Http2TooManyStreams, code::ENHANCE_YOUR_CALM);
     pub(super) const FLOW_CONTROL: Self = Self::new(Anomaly::Http2FlowControl, code::FLOW_CONTROL_ERROR);
     pub(super) const FLOOD: Self = Self::new(Anomaly::Http2Flood, code::ENHANCE_YOUR_CALM);
 

@@ -30,7 +30,11 @@ pub(super) struct Request<'a> {
 }
 
 /// Reads a request; its fields other than pseudo-headers are put behind what `headers` holds.
-pub(super) fn read<'a>(fields: &'a Fields, end_stream: bool, headers: &mut Vec<Header<'a>>) -> Result<Request<'a>, Fault> {
+pub(super) fn read<'a>(
+    fields: &'a Fields,
+    end_stream: bool,
+    headers: &mut Vec<Header<'a>>,
+) -> Result<Request<'a>, Fault> {
     let mut request = Request::default();
     let mut pseudo = Pseudo::default();
     let mut host = None;
@@ -106,13 +110,16 @@ impl<'a> Pseudo<'a> {
         if self.scheme.is_none_or(|scheme| !is_token(scheme)) {
             return Err(Fault::Malformed);
         }
-        let path = self.path.filter(|path| matches!(path.first(), Some(b'/' | b'*'))).ok_or(Fault::Malformed)?;
+        let path =
+            self.path.filter(|path| matches!(path.first(), Some(b'/' | b'*'))).ok_or(Fault::Malformed)?;
         let target = target::split(request.method, path).map_err(Fault::Refused)?;
         request.path = target.path;
         request.odd_path = target.odd;
         request.host = match (self.authority, host) {
             // Servers differ in which of the two they read.
-            (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => return Err(Fault::Malformed),
+            (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+                return Err(Fault::Malformed);
+            }
             (Some(name), _) | (None, Some(name)) => name,
             (None, None) => return Err(Fault::Malformed),
         };
@@ -161,7 +168,23 @@ const fn classes() -> [u8; 256] {
     let mut octet = 0x21;
     while octet < 0x7f {
         let alphanumeric = (octet as u8).is_ascii_alphanumeric();
-        let token = matches!(octet as u8, b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+        let token = matches!(
+            octet as u8,
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
+        );
         if alphanumeric || token {
             classes[octet] |= class::TOKEN;
             if !(octet as u8).is_ascii_uppercase() {
@@ -189,6 +212,7 @@ fn is_name(octets: &[u8]) -> bool {
 /// RFC 9113 §8.2.1: no white space around it, and no control characters but the tabulator.
 fn is_value(octets: &[u8]) -> bool {
     let space = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
-    let bad = octets.iter().fold(false, |bad, &octet| bad | ((octet < 0x20) & (octet != b'\t')) | (octet == 0x7f));
+    let bad =
+        octets.iter().fold(false, |bad, &octet| bad | ((octet < 0x20) & (octet != b'\t')) | (octet == 0x7f));
     !bad && !space(octets.first()) && !space(octets.last())
 }

@@ -7,7 +7,9 @@ use super::hpack::Fields;
 /// Status code of a response's head (RFC 9113 §8.3.2), which comes first.
 pub(super) fn status(fields: &Fields) -> Result<u16, Violation> {
     let mut list = fields.iter();
-    let (Some((b":status", &[a, b, c])), None) = (list.next(), list.find(|(name, _)| name.first() == Some(&b':'))) else {
+    let (Some((b":status", &[a, b, c])), None) =
+        (list.next(), list.find(|(name, _)| name.first() == Some(&b':')))
+    else {
         return Err(Violation::MESSAGE);
     };
     let digits = [a, b, c];

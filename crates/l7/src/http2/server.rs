@@ -8,7 +8,12 @@ use super::{Http2, flood, pass, response};
 use crate::inspector::{Context, Step};
 
 impl Http2 {
-    pub(super) fn server_headers(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn server_headers(
+        &mut self,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         let id = head.stream;
         if self.streams.idle(id) {
             return Err(Violation::PROTOCOL);
@@ -59,7 +64,12 @@ impl Http2 {
         Ok(Step::Pass { counted: len, free: 0 })
     }
 
-    pub(super) fn server_data(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn server_data(
+        &mut self,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         let Some((counted, _)) = data_len(head, bytes)? else { return Ok(Step::NeedMore) };
         if self.streams.idle(head.stream) {
             return Err(Violation::PROTOCOL);
@@ -93,12 +103,20 @@ impl Http2 {
         Ok(Step::Pass { counted, free: (head.total() - counted) as u64 })
     }
 
-    pub(super) fn server_reset(&mut self, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn server_reset(
+        &mut self,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         let Some(reason) = self.reset_code(head, bytes)? else { return Ok(Step::NeedMore) };
         let id = head.stream;
         // A client that makes the server reset its streams spends the server's time as with resets of its own
         // (CVE-2025-8671).
-        if matches!(reason, code::PROTOCOL_ERROR | code::FLOW_CONTROL_ERROR | code::STREAM_CLOSED | code::FRAME_SIZE_ERROR) {
+        if matches!(
+            reason,
+            code::PROTOCOL_ERROR | code::FLOW_CONTROL_ERROR | code::STREAM_CLOSED | code::FRAME_SIZE_ERROR
+        ) {
             self.client.resets.charge(cx.now)?;
         }
         let Some(stream) = self.streams.get(id) else {

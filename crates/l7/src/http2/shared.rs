@@ -9,7 +9,13 @@ use super::{Http2, pass, swallow};
 use crate::inspector::{Context, Side, Step};
 
 impl Http2 {
-    pub(super) fn settings(&mut self, side: Side, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn settings(
+        &mut self,
+        side: Side,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if head.stream != 0 {
             return Err(Violation::PROTOCOL);
         }
@@ -56,7 +62,13 @@ impl Http2 {
         Ok(())
     }
 
-    pub(super) fn ping(&mut self, side: Side, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn ping(
+        &mut self,
+        side: Side,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if head.len != 8 {
             return Err(Violation::FRAME_SIZE);
         }
@@ -76,7 +88,13 @@ impl Http2 {
         Ok(if head.payload(bytes).is_some() { pass(head) } else { Step::NeedMore })
     }
 
-    pub(super) fn priority(&mut self, side: Side, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn priority(
+        &mut self,
+        side: Side,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if head.len != 5 {
             return Err(Violation::FRAME_SIZE);
         }
@@ -89,7 +107,13 @@ impl Http2 {
 
     /// Frames of a type that nobody here knows must be ignored by whoever does not know it either (RFC 9113 §5.5).
     /// They are read whole, so that nothing is taken back that was judged, and so they are bounded.
-    pub(super) fn unknown(&mut self, side: Side, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn unknown(
+        &mut self,
+        side: Side,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if head.len > MIN_MAX_FRAME {
             return Err(Violation::FRAME_SIZE);
         }
@@ -99,7 +123,13 @@ impl Http2 {
         self.pass_idle(side, head, bytes, hidden, cx)
     }
 
-    pub(super) fn window_update(&mut self, side: Side, head: FrameHeader, bytes: &[u8], cx: &mut Context<'_>) -> Result<Step, Violation> {
+    pub(super) fn window_update(
+        &mut self,
+        side: Side,
+        head: FrameHeader,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if head.len != 4 {
             return Err(Violation::FRAME_SIZE);
         }
@@ -116,7 +146,11 @@ impl Http2 {
             if hidden && side == Side::Server {
                 // Either it never heard of the stream, or this comes too late to say anything.
                 let refused = self.streams.get(head.stream).is_some();
-                return if refused { Err(Violation::PROTOCOL) } else { self.pass_idle(side, head, bytes, false, cx) };
+                return if refused {
+                    Err(Violation::PROTOCOL)
+                } else {
+                    self.pass_idle(side, head, bytes, false, cx)
+                };
             }
             return self.pass_idle(side, head, bytes, hidden, cx);
         }
@@ -131,7 +165,14 @@ impl Http2 {
     }
 
     /// A frame that moves nothing, and that the other side hears of unless it is `hidden`.
-    fn pass_idle(&mut self, side: Side, head: FrameHeader, bytes: &[u8], hidden: bool, cx: &mut Context<'_>) -> Result<Step, Violation> {
+    fn pass_idle(
+        &mut self,
+        side: Side,
+        head: FrameHeader,
+        bytes: &[u8],
+        hidden: bool,
+        cx: &mut Context<'_>,
+    ) -> Result<Step, Violation> {
         if head.payload(bytes).is_none() {
             return Ok(Step::NeedMore);
         }

@@ -76,7 +76,14 @@ impl Stream {
     }
 
     /// Tells the response.
-    pub(super) fn tell(&mut self, id: u32, status: u16, grpc_status: Option<u32>, now: u64, judge: &mut dyn Judge) {
+    pub(super) fn tell(
+        &mut self,
+        id: u32,
+        status: u16,
+        grpc_status: Option<u32>,
+        now: u64,
+        judge: &mut dyn Judge,
+    ) {
         self.answer = Answer::Told;
         judge.http_response(&HttpResponse {
             version: Version::Http2,

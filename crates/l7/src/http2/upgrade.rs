@@ -13,19 +13,20 @@ impl Http2 {
     /// `request` was judged, has passed with its body and is now stream 1, which the client has ended; `since` is when
     /// it came. `settings_header` is the value of its HTTP2-Settings field. `None`: that value is none.
     #[must_use]
-    pub fn upgraded(settings: &Settings, request: &HttpRequest<'_>, settings_header: &[u8], since: u64) -> Option<Self> {
+    pub fn upgraded(
+        settings: &Settings,
+        request: &HttpRequest<'_>,
+        settings_header: &[u8],
+        since: u64,
+    ) -> Option<Self> {
         let payload = base64url(settings_header)?;
         let mut http2 = Self::new(settings);
         // RFC 7540 §3.2.1: the 101 acknowledges them.
         let values = http2.client.adopt(&payload, Side::Client).ok()?;
         // Servers differ in when they take the table's size from there; the client's SETTINGS say it again.
         http2.server.decoder.announced(values.header_table);
-        let request = Request {
-            method: request.method,
-            path: request.path,
-            host: request.host,
-            ..Request::default()
-        };
+        let request =
+            Request { method: request.method, path: request.path, host: request.host, ..Request::default() };
         http2.streams.open(1, &request, since).client_open = false;
         http2.streams.last = 1;
         http2.streams.last_passed = 1;
