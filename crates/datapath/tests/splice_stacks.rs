@@ -9,7 +9,7 @@ use splice::schedule::Schedule;
 
 #[test]
 fn uninspected_streams_arrive_whole() {
-    play_all(Rules::L4, 150);
+    play_all(Rules::L4, 100);
 }
 
 /// The harness can fail: where nobody inspects, it sees that denied requests arrive.

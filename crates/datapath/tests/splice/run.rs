@@ -188,6 +188,9 @@ impl Run {
         let now = self.node.now;
         let mut next = now + TICK;
         let apps = [self.client.wakes(), self.server.wakes()];
+        if let Some(due) = self.node.worker.next_timer() {
+            next = next.min(due);
+        }
         let pods: Vec<Instant> = self.pods.iter_mut().filter_map(|pod| pod.wakes(now)).collect();
         for time in apps.into_iter().chain(pods).filter(|time| *time > now) {
             next = next.min(time);

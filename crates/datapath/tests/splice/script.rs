@@ -42,9 +42,9 @@ const MARKER: &str = "f0rb1dd3n";
 
 impl Script {
     pub fn random(rng: &mut Rng, rules: Rules) -> Self {
-        let count = rng.pick(&[1, 2, 3, 5, 8, 12, 20]);
+        let count = rng.pick(&[1, 1, 2, 2, 3, 3, 5, 8, 16]);
         let denials = rng.pick(&[0, 20, 50, 80, 100]);
-        let big = rng.percent(15);
+        let big = rng.percent(8);
         let mut requests: Vec<Request> = (0..count)
             .map(|number| {
                 let denied = rng.percent(denials);
@@ -158,7 +158,7 @@ fn content(rng: &mut Rng, len: usize, denied: bool) -> Vec<u8> {
             "0\r\n\r\n",
             "GET /nowhere HTTP/1.1\r\nHost: server\r\n\r\n",
             "x",
-            "\0\u{7f}",
+            "\u{1}\u{7f}",
             "5\r\nhello\r\n",
         ]
     };
