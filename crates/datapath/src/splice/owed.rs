@@ -76,6 +76,11 @@ impl Owed {
         self.runs.is_empty() && (self.fin.is_none() || self.fin_acknowledged)
     }
 
+    /// Whether some of it was never sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.runs.iter().any(|run| run.sent < run.bytes.len())
+    }
+
     /// Whether one more run of `len` bytes is within the limit.
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.len + len <= MAX_OWED

@@ -163,7 +163,10 @@ impl Splice {
                 stream.ahead.push(held);
                 return Arrival::Queued;
             }
-            Intake::Known => held.end = end.min(stream.boundary).max(start),
+            Intake::Known => {
+                held.end = end.min(stream.boundary).max(start);
+                held.fin &= held.end == end;
+            }
             Intake::Go => {}
         }
         if (!new.is_empty() || stream.at_end())
@@ -228,6 +231,7 @@ impl Splice {
         let stream = &self.streams[index(side.opposite())];
         let number = |x: u64| theirs.base.map(|base| base.wrapping_add(x as u32));
         let block = stream.ahead.last().filter(|_| ours.sack && theirs.sack);
+        let block = block.filter(|held| held.start < held.end);
         let block = block.and_then(|held| Some((number(held.start)?, number(held.end)?)));
         Options::new(ours.clock.zip(theirs.clock), block)
     }
@@ -299,14 +303,11 @@ impl Pipeline {
         now: Instant,
     ) {
         for side in [Side::Client, Side::Server] {
-            let i = index(side);
-            for _ in 0..splice.streams[i].held.len() {
-                let Some(held) = splice.streams[i].held.pop_front() else { break };
-                if let Some(rest) = self.relay_held(io, snapshot, splice, side, ends, held, now) {
-                    splice.streams[i].held.push_back(rest);
-                }
-            }
-            let stream = &mut splice.streams[i];
+            self.relay_decided(io, snapshot, splice, side, ends, now);
+            self.say_owed(io, snapshot, splice, side, ends, now);
+            // An end may have waited for what was put in before it.
+            self.relay_decided(io, snapshot, splice, side, ends, now);
+            let stream = &mut splice.streams[index(side)];
             stream.settle();
             if !stream.held.is_empty() {
                 if stream.taking || stream.held.len() > MAX_HELD || !may_hold {
@@ -320,13 +321,28 @@ impl Pipeline {
             }
         }
         for side in [Side::Client, Side::Server] {
-            self.say_owed(io, snapshot, splice, side, ends, now);
-        }
-        for side in [Side::Client, Side::Server] {
             let stream = &splice.streams[index(side)];
             let news = !stream.plain() && stream.arrived() > stream.told;
             if (stream.ack_due || news) && splice.voices[index(side.opposite())].base.is_some() {
                 self.acknowledge(io, snapshot, splice, side.opposite(), ends);
+            }
+        }
+    }
+
+    fn relay_decided<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        splice: &mut Splice,
+        side: Side,
+        ends: &Ends,
+        now: Instant,
+    ) {
+        let i = index(side);
+        for _ in 0..splice.streams[i].held.len() {
+            let Some(held) = splice.streams[i].held.pop_front() else { return };
+            if let Some(rest) = self.relay_held(io, snapshot, splice, side, ends, held, now) {
+                splice.streams[i].held.push_back(rest);
             }
         }
     }
@@ -352,8 +368,17 @@ impl Pipeline {
             io.release(held.frame);
             return None;
         };
+        // Nothing was put in between the last byte and the end.
+        let ends_here = !with_fin
+            || stream.cuts.output(held.end) == stream.cuts.output(held.start) + (held.end - held.start);
         let untrimmed = held.end - held.start == u64::from(tcp.payload_len);
-        if whole && untrimmed && held.next == held.start && upto == held.end && held.fin == with_fin {
+        if whole
+            && ends_here
+            && untrimmed
+            && held.next == held.start
+            && upto == held.end
+            && held.fin == with_fin
+        {
             let at = stream.cuts.output(held.start);
             let segment =
                 Segment { side, frame: held.frame, packet: held.packet, tcp, completion: held.completion };
@@ -368,7 +393,7 @@ impl Pipeline {
                 io.release(held.frame);
                 return None;
             }
-            let fin = with_fin && until == held.end;
+            let fin = with_fin && ends_here && until == held.end;
             self.relay_piece(io, snapshot, splice, side, ends, &held, (from, until), fin);
             if until < to {
                 io.release(held.frame);
@@ -382,6 +407,9 @@ impl Pipeline {
             return Some(held);
         }
         if held.fin && with_fin {
+            if splice.streams[i].fin_waits() {
+                return Some(held);
+            }
             self.relay_piece(io, snapshot, splice, side, ends, &held, (held.end, held.end), true);
         } else if held.fin
             && !splice.streams[i].fin_agreed
@@ -459,7 +487,7 @@ impl Pipeline {
         let side = segment.side;
         let stream = &splice.streams[index(side)];
         let at = match splice.place_of(side, &segment.tcp) {
-            Some(start) => stream.cuts.output(start.min(stream.boundary)),
+            Some(start) => stream.place_of_bare(start),
             None => stream.cuts.output(0).wrapping_sub(1),
         };
         if segment.tcp.flags.syn() {

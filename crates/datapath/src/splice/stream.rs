@@ -151,10 +151,24 @@ impl Stream {
         room.max(spare.min(TAKE_WINDOW))
     }
 
-    /// Where passing on ends for now: bytes that the sender was let send while we took them, beyond what the receiver
-    /// takes, are left to the sender to repeat. One more byte passes, since it may be a probe for the window.
+    /// Output offset of a segment without bytes at input offset `start`: not beyond what is decided, and behind the end
+    /// if it is.
+    pub(super) fn place_of_bare(&self, start: u64) -> u64 {
+        match self.fin {
+            Some(fin) if self.fin_agreed && start > fin => self.cuts.output(fin) + 1,
+            _ => self.cuts.output(start.min(self.boundary)),
+        }
+    }
+
+    /// Whether the end has to wait for bytes that were put in before it.
+    pub(super) fn fin_waits(&self) -> bool {
+        self.owed.has_unsent()
+    }
+
+    /// Where passing on ends for now: bytes that the sender was let send because it was offered more than the receiver
+    /// takes, or because others were put in before them, are left to the sender to repeat. One more byte passes, since it may be a probe for the window.
     pub(super) fn passable(&self, to: u64) -> u64 {
-        if !self.overdrawn || self.cuts.output(to) <= self.edge {
+        if (!self.overdrawn && self.cuts.none()) || self.cuts.output(to) <= self.edge {
             return to;
         }
         let over = self.cuts.output(to) - self.edge - 1;
