@@ -254,7 +254,8 @@ impl Http1 {
     /// A line with a size, behind the line end of the chunk before it if `skip` is 2.
     fn client_size(&mut self, skip: usize, bytes: &[u8], fate: Fate) -> Step {
         match chunk::size_line(&bytes[skip..]) {
-            Ok(None) if skip > 0 => {
+            // What ends a chunk goes at once: the next one may be minutes away, or wrong.
+            Ok(None) | Err(_) if skip > 0 => {
                 self.client = Client::Size(fate);
                 fate.step(skip, 0)
             }

@@ -48,8 +48,13 @@ impl Http1 {
     pub(super) fn feed_server(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Step {
         match &mut self.server {
             Server::Head(_) => {
+                let said = cx.to_client.len();
                 if let Some(end) = self.refuse_in_turn(cx) {
                     return Step::End(end);
+                }
+                if cx.to_client.len() > said {
+                    // Whatever is wrong with what follows, the client gets this.
+                    return Step::Pass { counted: 0, free: 0 };
                 }
                 self.server_head(bytes, cx)
             }
@@ -144,8 +149,8 @@ impl Http1 {
     /// A line with a size, behind the line end of the chunk before it if `skip` is 2.
     fn server_size(&mut self, skip: usize, bytes: &[u8]) -> Step {
         match chunk::size_line(&bytes[skip..]) {
-            // What ends a chunk goes at once: the next one may be minutes away.
-            Ok(None) if skip > 0 => {
+            // What ends a chunk goes at once: the next one may be minutes away, or wrong.
+            Ok(None) | Err(_) if skip > 0 => {
                 self.server = Server::Size;
                 Step::Pass { counted: skip, free: 0 }
             }
