@@ -9,6 +9,7 @@ use core::net::IpAddr;
 use packet::Instant;
 use policy::EndpointId;
 use rtrb::{Consumer, Producer, RingBuffer};
+use std::fmt;
 
 /// One answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,17 +34,29 @@ pub struct Learnt {
 #[must_use]
 pub fn channel(capacity: usize) -> (LearnWriter, LearnReader) {
     let (producer, consumer) = RingBuffer::new(capacity.max(1));
-    (LearnWriter { producer, seq: 0 }, LearnReader { consumer })
+    (LearnWriter { producer, seq: 0, wake: None }, LearnReader { consumer })
 }
 
 /// The worker's end.
-#[derive(Debug)]
 pub struct LearnWriter {
     producer: Producer<Learnt>,
     seq: u64,
+    wake: Option<Box<dyn Fn() + Send>>,
+}
+
+impl fmt::Debug for LearnWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LearnWriter").field("seq", &self.seq).finish_non_exhaustive()
+    }
 }
 
 impl LearnWriter {
+    /// The same, calling `wake` whenever an answer was handed over: once for each, never for other packets.
+    #[must_use]
+    pub fn waking(self, wake: impl Fn() + Send + 'static) -> Self {
+        Self { wake: Some(Box::new(wake)), ..self }
+    }
+
     /// Hands an answer over and answers its number; `None` when there is no room.
     pub fn tell(&mut self, make: impl FnOnce(u64) -> Learnt) -> Option<u64> {
         if self.producer.is_full() {
@@ -51,6 +64,9 @@ impl LearnWriter {
         }
         self.seq += 1;
         self.producer.push(make(self.seq)).ok()?;
+        if let Some(wake) = &self.wake {
+            wake();
+        }
         Some(self.seq)
     }
 }
@@ -71,5 +87,40 @@ impl LearnReader {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.consumer.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn answer(seq: u64) -> Learnt {
+        Learnt {
+            seq,
+            endpoint: None,
+            name: "a.example".into(),
+            addresses: Box::default(),
+            cnames: Box::default(),
+            ttl: 60,
+            at: Instant::ZERO,
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_has_no_number_and_wakes_nobody() {
+        let woken = Arc::new(AtomicUsize::new(0));
+        let (writer, mut reader) = channel(2);
+        let count = Arc::clone(&woken);
+        let mut writer = writer.waking(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        assert_eq!([writer.tell(answer), writer.tell(answer), writer.tell(answer)], [Some(1), Some(2), None]);
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
+        assert_eq!(reader.take().map(|learnt| learnt.seq), Some(1));
+        assert_eq!(writer.tell(answer), Some(3), "numbers have no gaps");
+        assert_eq!([reader.take(), reader.take()].map(|learnt| learnt.map(|l| l.seq)), [Some(2), Some(3)]);
+        assert!(reader.is_empty() && reader.take().is_none());
     }
 }

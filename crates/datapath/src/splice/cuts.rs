@@ -64,6 +64,11 @@ impl Cuts {
         self.list.len() >= MAX_CUTS
     }
 
+    /// Input offset behind the last one.
+    pub(super) fn end(&self) -> u64 {
+        self.list.back().map_or(self.floor, Cut::end)
+    }
+
     /// Input before this was acknowledged by the receiver, and its place in the output is forgotten.
     pub(super) fn floor(&self) -> u64 {
         self.floor

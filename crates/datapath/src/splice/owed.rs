@@ -81,6 +81,11 @@ impl Owed {
         self.runs.iter().any(|run| run.sent < run.bytes.len())
     }
 
+    /// Output offset behind the last byte owed.
+    pub(super) fn end(&self) -> u64 {
+        self.runs.back().map_or(0, Run::end)
+    }
+
     /// Whether one more run of `len` bytes is within the limit.
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.len + len <= MAX_OWED

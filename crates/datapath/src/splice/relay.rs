@@ -388,14 +388,12 @@ impl Pipeline {
             return None;
         }
         while let Some((from, to)) = splice.streams[i].cuts.passed(held.next, upto) {
-            let until = splice.streams[i].passable(to);
-            if until <= from {
-                io.release(held.frame);
-                return None;
-            }
+            let until = splice.streams[i].passable(to).max(from);
             let fin = with_fin && ends_here && until == held.end;
-            self.relay_piece(io, snapshot, splice, side, ends, &held, (from, until), fin);
-            if until < to {
+            if from < until {
+                self.relay_piece(io, snapshot, splice, side, ends, &held, (from, until), fin);
+            }
+            if until < to && !self.take_piece(io, splice, side, &held, (until, to)) {
                 io.release(held.frame);
                 return None;
             }
@@ -420,6 +418,21 @@ impl Pipeline {
         }
         io.release(held.frame);
         None
+    }
+
+    /// Takes over a part of a frame's bytes that the receiver does not take yet.
+    fn take_piece<I: PacketIo>(
+        &mut self,
+        io: &I,
+        splice: &mut Splice,
+        side: Side,
+        held: &Held,
+        (from, to): (u64, u64),
+    ) -> bool {
+        let scratch = &mut self.inspections.scratch;
+        let payload = payload_of(io, &held.frame, &held.packet, scratch);
+        let part = payload.get((from - held.start) as usize..(to - held.start) as usize);
+        part.is_some_and(|bytes| splice.streams[index(side)].take_decided(from, bytes))
     }
 
     /// Passes a frame on as it is, with its numbers translated.

@@ -165,14 +165,27 @@ impl Stream {
         self.owed.has_unsent()
     }
 
-    /// Where passing on ends for now: bytes that the sender was let send because it was offered more than the receiver
-    /// takes, or because others were put in before them, are left to the sender to repeat. One more byte passes, since it may be a probe for the window.
+    /// Where passing on ends for now. Bytes beyond what the receiver takes can only come because their sender was
+    /// offered more, or because others were put in before them.
     pub(super) fn passable(&self, to: u64) -> u64 {
-        if (!self.overdrawn && self.cuts.none()) || self.cuts.output(to) <= self.edge {
+        if !self.overdrawn && self.cuts.none() {
             return to;
         }
-        let over = self.cuts.output(to) - self.edge - 1;
-        to.saturating_sub(over)
+        to.saturating_sub(self.cuts.output(to).saturating_sub(self.edge))
+    }
+
+    /// Takes decided bytes over that the sender was let send and the receiver does not take yet. `false`: they are left
+    /// to their sender to repeat.
+    pub(super) fn take_decided(&mut self, at: u64, bytes: &[u8]) -> bool {
+        let next = at >= self.cuts.end() && self.cuts.output(at) >= self.sent.max(self.owed.end());
+        if !next || self.cuts.full() || !self.owed.has_room(bytes.len()) {
+            return false;
+        }
+        let len = bytes.len() as u64;
+        let out = self.cuts.add(at, len, len, len);
+        self.owed.add(out, bytes);
+        self.ack_due = true;
+        true
     }
 
     /// The receiver of this stream, for what is owed to it.
