@@ -20,6 +20,7 @@ use policy::engine::SourceFile;
 use policy::{Engine, Options, PolicySnapshot};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 pub const CLIENT: PortId = PortId(1);
 pub const SERVER: PortId = PortId(2);

@@ -3,7 +3,8 @@
 use super::node::{self, HTTP};
 use super::rng::Rng;
 use super::shift::Shift;
-use packet::{Instant, L4, PortId, TcpFlags};
+use packet::emit::Segment;
+use packet::{Instant, L4, PortId, TcpFlags, testing};
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp::{RecvError, Socket, SocketBuffer, State};
@@ -104,7 +105,7 @@ impl Stack {
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
         let (shift, paws, isn) = (Shift::default(), Paws::default(), spec.isn);
-        let stall = Stall { acknowledgement: None, quiet_since: now };
+        let stall = Stall { latest: None, quiet_since: now };
         Self { interface, sockets, handle, wire, shift, isn, paws, stall, port, v6 }
     }
 
@@ -139,7 +140,11 @@ impl Stack {
     pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
         CLOCK.set((now.as_nanos() / 1_000_000) as u32);
         let unacknowledged = self.socket().send_queue() > 0;
-        if let Some(frame) = self.stall.cure(now, unacknowledged) {
+        if let Some(segment) = self.stall.cure(now, unacknowledged, self.paws.last_ack) {
+            let peer = if self.port == node::CLIENT { node::SERVER } else { node::CLIENT };
+            let [from, to] = [peer, self.port].map(|port| node::addr_of(port, self.v6));
+            let frame = testing::tcp_with(&testing::envelope(from, to), &segment, &[], &[]);
+            let frame = testing::with_macs(frame, node::GATEWAY_MAC, node::mac_of(self.port));
             self.wire.received.extend(std::iter::repeat_n(frame, 4));
         }
         self.interface.poll(stack_time(now), &mut self.wire, &mut self.sockets);
@@ -186,8 +191,8 @@ fn is_probe(frame: &[u8]) -> bool {
 /// its retransmission timer for good. Repeated acknowledgements make it send again.
 #[derive(Debug)]
 struct Stall {
-    /// The last bare one that came.
-    acknowledgement: Option<Vec<u8>>,
+    /// What came last: its acknowledgement and window say how far we may go.
+    latest: Option<packet::Tcp>,
     quiet_since: Instant,
 }
 
@@ -195,8 +200,11 @@ impl Stall {
     const PATIENCE: Duration = Duration::from_secs(4);
 
     fn note_received(&mut self, frame: &[u8]) {
-        if tcp_of(frame).is_some_and(|(tcp, _)| tcp.payload_len == 0 && tcp.flags.0 == TcpFlags::ACK) {
-            self.acknowledgement = Some(frame.to_vec());
+        if let Some((tcp, _)) = tcp_of(frame)
+            && tcp.flags.ack()
+            && self.latest.is_none_or(|old| (tcp.ack.wrapping_sub(old.ack) as i32) >= 0)
+        {
+            self.latest = Some(tcp);
         }
     }
 
@@ -206,7 +214,8 @@ impl Stall {
         }
     }
 
-    fn cure(&mut self, now: Instant, unacknowledged: bool) -> Option<Vec<u8>> {
+    /// A segment that repeats the acknowledgement, if it is time.
+    fn cure(&mut self, now: Instant, unacknowledged: bool, next: Option<u32>) -> Option<Segment> {
         if !unacknowledged {
             self.quiet_since = now;
         }
@@ -214,7 +223,15 @@ impl Stall {
             return None;
         }
         self.quiet_since = now;
-        self.acknowledgement.clone()
+        let tcp = self.latest?;
+        Some(Segment {
+            src_port: tcp.src_port,
+            dst_port: tcp.dst_port,
+            seq: next?,
+            ack: tcp.ack,
+            flags: TcpFlags(TcpFlags::ACK),
+            window: tcp.window,
+        })
     }
 }
 
