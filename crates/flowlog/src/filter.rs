@@ -159,6 +159,10 @@ impl Filters {
         if self.allowlist.len() > MAX_ENTRIES || self.denylist.len() > MAX_ENTRIES {
             return Err(FilterError::TooMany);
         }
+        let both = self.allowlist.iter().chain(&self.denylist);
+        if both.map(message::count_expressions).sum::<usize>() > message::MAX_EXPRESSIONS {
+            return Err(FilterError::TooMany);
+        }
         let compile =
             |list: &[FlowFilter]| list.iter().map(matching::Compiled::new).collect::<Result<Vec<_>, _>>();
         Ok(CompiledFilters { allow: compile(&self.allowlist)?, deny: compile(&self.denylist)? })

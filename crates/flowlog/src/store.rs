@@ -309,6 +309,31 @@ mod tests {
     }
 
     #[test]
+    fn messages_keep_what_they_say_until_somebody_asks() {
+        use crate::testing::{Names as Known, event, message_event};
+        let store = Store::new(3);
+        let kind = crate::MessageVerdict::Forwarded;
+        let said =
+            |name: &str| Arc::new(Message::TlsHello { server_name: Some(name.into()), encrypted: false });
+        let first = said("first");
+        store.push_messages([(message_event(kind, false), Some(Arc::clone(&first)))].into_iter());
+        assert_eq!(Arc::strong_count(&first), 2, "not copied, not made a record");
+        store.set_names(Arc::new(Known));
+        assert_eq!(Arc::strong_count(&first), 1, "made a record with the names of its time");
+        let second = [(event(), None), (message_event(kind, false), Some(said("second")))];
+        store.push_messages(second.into_iter());
+        let texts = |store: &Store| {
+            let records = store.read(&mut store.oldest()).records;
+            records.iter().map(|r| r.summary.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&store), ["TLS ClientHello first", "TCP Flags: SYN", "TLS ClientHello second"]);
+        // A batch longer than the ring leaves its end.
+        let many = (0..10).map(|n| (message_event(kind, false), Some(said(&n.to_string()))));
+        store.push_messages(many.collect::<Vec<_>>().into_iter());
+        assert_eq!(texts(&store), ["TLS ClientHello 7", "TLS ClientHello 8", "TLS ClientHello 9"]);
+    }
+
+    #[test]
     fn a_follower_sees_each_record_once_and_ends_at_close() {
         let store = Arc::new(Store::new(10_000));
         let mut cursor = store.newest();

@@ -5,11 +5,11 @@ use super::{FilterError, FlowFilter, HeaderFilter, MAX_ENTRIES};
 use crate::record::{Http, Layer7, Record};
 use regex::{Regex, RegexBuilder};
 
-/// Bytes that an expression from a client may take when it is compiled.
-const MAX_EXPRESSION: usize = 1 << 20;
+/// Bytes that an expression from a client may take when it is compiled, and again while it runs.
+const MAX_EXPRESSION: usize = 256 << 10;
 
-/// Expressions in one filter: each may take [`MAX_EXPRESSION`].
-const MAX_EXPRESSIONS: usize = 32;
+/// Expressions in all filters of a request together: what they take is what a client can make us take.
+pub(super) const MAX_EXPRESSIONS: usize = 64;
 
 /// Longest expression that is read.
 const MAX_TEXT: usize = 4096;
@@ -27,9 +27,8 @@ pub(super) struct MessageFilter {
 
 impl MessageFilter {
     pub(super) fn new(f: &FlowFilter) -> Result<Self, FilterError> {
-        let expressions = f.http_path.len() + f.http_url.len() + f.dns_query.len();
         let others = [f.http_status_code.len(), f.http_method.len(), f.http_header.len()];
-        if expressions > MAX_EXPRESSIONS || others.iter().any(|n| *n > MAX_ENTRIES) {
+        if others.iter().any(|n| *n > MAX_ENTRIES) {
             return Err(FilterError::TooMany);
         }
         let status =
@@ -63,6 +62,11 @@ impl MessageFilter {
             })
             && any(&self.queries, |query| dns.is_some_and(|dns| query.is_match(&dns.query)))
     }
+}
+
+/// Expressions in a filter.
+pub(super) fn count_expressions(f: &FlowFilter) -> usize {
+    f.http_path.len() + f.http_url.len() + f.dns_query.len()
 }
 
 fn expressions_of(flag: &str, texts: &[String]) -> Result<Vec<Regex>, FilterError> {
