@@ -20,6 +20,8 @@
 //!   requests, is answered with UNSUPPORTED_VERSION; GSSAPI tokens without any handshake are an unknown API.
 //! * **No answer:** a produce with `acks=0` has none, so its refusal is silent.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 mod ids;
 mod outstanding;
 mod produce;

@@ -7,7 +7,7 @@ use crate::kafka::schema::{Api, api, bytes, int16, int32, int64, int8, list, man
 pub(super) static QUORUM: &[Api] = &[
     api(52, "Vote", 0, 2, 0, CLUSTER,
         &[text().null(0), int32().from(1), list(&[text().topic(), list(&[int32(), int32(), int32(), uuid().from(1),
-            int32(), int32(), uuid().from(1), uuid().from(1), int32(), int64(), int8().from(2)])])],
+            uuid().from(1), int32(), int64(), int8().from(2)])])],
         &[int16().error(), list(&[])]),
     api(53, "BeginQuorumEpoch", 0, 1, 1, CLUSTER,
         &[text().null(0), int32().from(1), list(&[text().topic(), list(&[int32(), uuid().from(1), int32(),
@@ -82,5 +82,5 @@ pub(super) static QUORUM: &[Api] = &[
         &[int32(), int16().error(), list(&[])]),
     api(74, "ListConfigResources", 0, 1, 0, CLUSTER,
         &[],
-        &[int32(), int16().error(), list(&[]), list(&[])]),
+        &[int32(), int16().error(), list(&[])]),
 ];
