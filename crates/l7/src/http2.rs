@@ -26,6 +26,8 @@ mod block;
 mod client;
 mod flood;
 mod frame;
+#[cfg(any(test, feature = "testing"))]
+pub mod fuzzing;
 pub mod hpack;
 mod peer;
 mod refusal;
