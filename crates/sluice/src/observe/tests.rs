@@ -37,6 +37,26 @@ fn what_people_type() {
 }
 
 #[test]
+fn filters_on_messages() {
+    assert_eq!(
+        filters("--type l7 --protocol http --http-method GET --http-path /v1/.* --http-status 5+ -o compact"),
+        concat!(
+            r#"{"allowlist":[{"event_type":[{"type":129,"match_sub_type":false,"sub_type":0}],"protocol":["http"],"#,
+            r#""http_status_code":["5+"],"http_method":["GET"],"http_path":["/v1/.*"]}]}"#,
+        )
+    );
+    assert_eq!(
+        filters("--to-fqdn *.example.com --not --dns-query internal"),
+        r#"{"allowlist":[{"destination_fqdn":["*.example.com"]}],"denylist":[{"dns_query":["internal"]}]}"#
+    );
+    assert_eq!(
+        filters("--http-header x-request-id:42 --http-url pay"),
+        r#"{"allowlist":[{"http_url":["pay"],"http_header":[{"key":"x-request-id","value":"42"}]}]}"#
+    );
+    assert!(request("--http-status 20").is_err());
+}
+
+#[test]
 fn not_negates_the_next_flag_only() {
     assert_eq!(
         filters("--not --verdict FORWARDED --protocol tcp --not --to-port 53"),
@@ -84,4 +104,38 @@ fn reads_files_of_both_shapes() {
     drop(printer);
     let text = String::from_utf8(out).expect("text");
     assert!(text.contains("two") && !text.contains("one") && !text.contains("three"), "{text}");
+}
+
+#[test]
+fn a_refused_request_read_from_a_file_shows_its_rule() {
+    let input = concat!(
+        r#"{"flow":{"time":"2025-11-21T10:00:00.123Z","verdict":"DROPPED","#,
+        r#""IP":{"source":"10.0.0.1","destination":"10.0.0.2","ipVersion":"IPv4"},"#,
+        r#""l4":{"TCP":{"source_port":41234,"destination_port":8080}},"#,
+        r#""source":{"identity":1001,"namespace":"production","pod_name":"frontend"},"#,
+        r#""destination":{"identity":1002,"namespace":"production","pod_name":"api"},"Type":"L7","#,
+        r#""l7":{"type":"REQUEST","http":{"method":"GET","url":"http://api:8080/admin","protocol":"HTTP/1.1"}},"#,
+        r#""event_type":{"type":129},"drop_reason_desc":"POLICY_DENIED","is_reply":false,"#,
+        r#""Summary":"HTTP/1.1 GET http://api:8080/admin","extensions":{"default_deny":{"direction":"INGRESS","#,
+        r#""switched_on_by":[{"namespace":"production","name":"api","file":"api.yaml","line":12}]}}}}"#,
+        "\n",
+        r#"{"flow":{"verdict":"FORWARDED","Type":"L7","event_type":{"type":129},"l7":{"type":"RESPONSE","#,
+        r#""latency_ns":"4000000","http":{"code":200,"method":"GET","url":"http://api:8080/","protocol":"HTTP/1.1"}}}}"#,
+        "\n",
+    );
+    let shown = |flags: &str| {
+        let mut out = Vec::new();
+        let mut printer = Printer::new(&mut out, Options::default());
+        from_lines(input.as_bytes(), &request(flags).expect("valid"), &mut printer).expect("reads");
+        printer.flush().expect("memory");
+        drop(printer);
+        String::from_utf8(out).expect("text")
+    };
+    let line = "Nov 21 10:00:00.123: production/frontend:41234 (ID:1001) -> production/api:8080 (ID:1002) \
+                http-request DROPPED (HTTP/1.1 GET http://api:8080/admin) \
+                by default deny (ingress) of production/api (api.yaml:12)\n";
+    assert_eq!(shown("--protocol http --http-path ^/admin"), line);
+    assert_eq!(shown("--type l7 --drop-reason-desc POLICY_DENIED"), line);
+    assert!(shown("--http-status 2+").contains("http-response FORWARDED"));
+    assert_eq!(shown("--protocol dns"), "");
 }
