@@ -12,8 +12,8 @@
 //! **Requests.** A head is judged whole and passes in one piece; bodies pass as they come, framed by what was judged.
 //! A denied request is swallowed, its body too, and the client gets `403` when everything that it asked before is
 //! answered; the connection goes on. If the request said that it is the last one (`close`, or HTTP/1.0), so does the
-//! refusal. A head that is malformed or ambiguous is answered with `400` in its turn, what stands behind it is
-//! swallowed, and the connection ends.
+//! refusal. A head that is malformed or ambiguous is answered with `400` in its turn, and the connection ends; it is held
+//! until then, with what stands behind it, so that a connection that is only watched can go on with all its bytes.
 //!
 //! **Responses** are read for their framing alone; one that cannot be read ends the connection at once.
 //!
@@ -44,8 +44,8 @@
 //!
 //! **Upgrades.** `websocket` is carried if the request is allowed: the client's bytes behind it wait for the response, and
 //! after `101` both sides are opaque. An offer of `h2c` is taken out of the head and the request goes on in HTTP/1.1, as in
-//! Envoy. Other upgrades get `403`. CONNECT is not carried (nor is it by Cilium): `403`, and the connection ends, since
-//! what follows it may be a tunnel's.
+//! Envoy. Other upgrades, and CONNECT, are not carried (nor are they by Cilium): `403`, and the connection ends, since what
+//! follows may be a tunnel's.
 //!
 //! **Bounds.** [`Settings::max_head`](crate::Settings::max_head), [`Settings::max_headers`](crate::Settings::max_headers)
 //! (at most 256). Beyond [`Settings::max_outstanding`](crate::Settings::max_outstanding) requests, or 32 KiB of what is
@@ -130,21 +130,24 @@ impl Http1 {
         None
     }
 
-    /// Takes nothing more from the client; it is told why in its turn.
-    fn refuse_rest(&mut self, refusal: Refusal) -> Step {
-        self.outstanding.push_refusal(refusal);
+    /// Reads nothing more from the client; it is told why in its turn. What it sent is held and never passes.
+    fn refuse_rest(&mut self, refusal: Refusal, cx: &mut Context<'_>) -> Step {
         self.client = Client::Refused;
-        Step::Swallow { len: u64::MAX }
+        if self.server_ended {
+            return refusal.last.map_or(Step::NeedMore, Step::End);
+        }
+        self.outstanding.push_refusal(refusal);
+        self.refuse_in_turn(cx).map_or(Step::NeedMore, Step::End)
     }
 
     /// Answers bytes that are no request.
-    fn refuse_malformed(&mut self, anomaly: Anomaly) -> Step {
+    fn refuse_malformed(&mut self, anomaly: Anomaly, cx: &mut Context<'_>) -> Step {
         let anomaly = match anomaly {
             Anomaly::HttpStartLine if !self.spoke_http => Anomaly::HttpNotHttp,
             _ => anomaly,
         };
         let last = Some(End::Anomaly(anomaly));
-        self.refuse_rest(Refusal { malformed: true, head: false, last })
+        self.refuse_rest(Refusal { malformed: true, head: false, last }, cx)
     }
 }
 

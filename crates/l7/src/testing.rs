@@ -318,7 +318,8 @@ impl<I: Inspector> Splice<I> {
     fn feed(&mut self, side: Side) -> bool {
         let mut idle = 0;
         let mut stepped = false;
-        while self.end.is_none() && !self.stream(side).stuck {
+        // Nothing can stand behind everything that ever comes.
+        while self.end.is_none() && !self.stream(side).stuck && !self.stream(side).unbounded() {
             let mut to_client = Vec::new();
             let mut to_server = Vec::new();
             let stream = match side {
@@ -369,12 +370,14 @@ impl<I: Inspector> Splice<I> {
                 return false;
             }
             Step::Pass { counted, free } => {
+                assert!(counted > 0 || free > 0, "{side:?}: a step about nothing");
                 assert!(counted <= shown, "{side:?}: {counted} bytes judged of {shown} seen");
                 assert!(!stream.unbounded(), "{side:?}: passed behind everything that ever comes");
                 stream.decided.push_back(Decided::Pass(counted as u64));
                 stream.decided.push_back(Decided::Pass(free));
             }
             Step::Swallow { len } => {
+                assert!(len > 0, "{side:?}: a step about nothing");
                 assert!(!stream.unbounded(), "{side:?}: swallowed behind everything that ever comes");
                 stream.decided.push_back(Decided::Swallow(len));
             }

@@ -32,7 +32,7 @@ pub(super) enum Client {
     Upgraded,
     /// Everything passes.
     Rest,
-    /// Everything is swallowed.
+    /// Nothing is read any more: a refusal ends the connection when its turn comes.
     Refused,
 }
 
@@ -61,7 +61,7 @@ enum Ruling {
     Replace { body: Body },
     /// It is refused, and the connection goes on unless `last`.
     Deny { body: Body, head: bool, last: bool },
-    /// It is refused, and whatever stands behind it.
+    /// It is refused, and nothing is read behind it.
     Fail { malformed: bool, anomaly: Anomaly },
 }
 
@@ -80,11 +80,11 @@ impl Http1 {
                 self.client = Client::Head(Scan::START);
                 Step::Pass { counted: 0, free: len }
             }
-            Client::Size(fate) => self.client_size(0, bytes, fate),
+            Client::Size(fate) => self.client_size(0, bytes, fate, cx),
             Client::Data(fate) => match chunk::data_end(bytes) {
                 Ok(false) => Step::NeedMore,
-                Ok(true) => self.client_size(2, bytes, fate),
-                Err(anomaly) => self.fail_in_body(fate, anomaly),
+                Ok(true) => self.client_size(2, bytes, fate, cx),
+                Err(anomaly) => self.fail_in_body(fate, anomaly, cx),
             },
             Client::Trailers(fate, _) => self.client_trailers(bytes, fate, cx),
             Client::Upgraded => {
@@ -101,7 +101,7 @@ impl Http1 {
         if bytes.is_empty() {
             return Step::NeedMore;
         }
-        if self.outstanding.is_full(cx.settings.max_outstanding) {
+        if self.outstanding.is_full(cx.settings.max_outstanding.max(1)) {
             if !core::mem::replace(&mut self.overfull, true) {
                 cx.judge.oddity(Anomaly::HttpTooManyOutstanding);
             }
@@ -112,18 +112,18 @@ impl Http1 {
             Ok(Found::End { len, lines: 0 }) => {
                 // RFC 9112 §2.2: some clients send one behind a body. Nobody needs it.
                 if core::mem::replace(&mut self.empty_line, true) {
-                    return self.refuse_malformed(Anomaly::HttpStartLine);
+                    return self.refuse_malformed(Anomaly::HttpStartLine, cx);
                 }
                 *scan = Scan::START;
                 return Step::Swallow { len: len as u64 };
             }
             Ok(Found::End { len, lines }) => (len, lines),
-            Err(anomaly) => return self.refuse_malformed(anomaly),
+            Err(anomaly) => return self.refuse_malformed(anomaly, cx),
         };
         let whole = &bytes[..len];
         match head::request(whole, lines, |request| self.rule(request, cx)) {
             Ok(ruling) => self.apply(ruling, len, cx),
-            Err(anomaly) => self.refuse_malformed(anomaly),
+            Err(anomaly) => self.refuse_malformed(anomaly, cx),
         }
     }
 
@@ -168,8 +168,7 @@ impl Http1 {
                 return fail(Anomaly::HttpUpgrade);
             }
             Some(Upgrade::Other) => {
-                cx.judge.oddity(Anomaly::HttpUpgrade);
-                return deny;
+                return Ruling::Fail { malformed: false, anomaly: Anomaly::HttpUpgrade };
             }
             _ => {}
         }
@@ -219,7 +218,7 @@ impl Http1 {
                 Step::Swallow { len: len as u64 }
             }
             Ruling::Deny { head, last: true, .. } => {
-                self.refuse_rest(Refusal { malformed: false, head, last: Some(End::Refused) })
+                self.refuse_rest(Refusal { malformed: false, head, last: Some(End::Refused) }, cx)
             }
             Ruling::Deny { body, head, last: false } => {
                 let free = self.begin(body, Fate::Swallow);
@@ -228,10 +227,10 @@ impl Http1 {
                 let _ = self.refuse_in_turn(cx);
                 Step::Swallow { len: (len as u64).saturating_add(free) }
             }
-            Ruling::Fail { malformed: true, anomaly } => self.refuse_malformed(anomaly),
+            Ruling::Fail { malformed: true, anomaly } => self.refuse_malformed(anomaly, cx),
             Ruling::Fail { malformed: false, anomaly } => {
                 let last = Some(End::Anomaly(anomaly));
-                self.refuse_rest(Refusal { malformed: false, head: false, last })
+                self.refuse_rest(Refusal { malformed: false, head: false, last }, cx)
             }
         }
     }
@@ -252,7 +251,7 @@ impl Http1 {
     }
 
     /// A line with a size, behind the line end of the chunk before it if `skip` is 2.
-    fn client_size(&mut self, skip: usize, bytes: &[u8], fate: Fate) -> Step {
+    fn client_size(&mut self, skip: usize, bytes: &[u8], fate: Fate, cx: &mut Context<'_>) -> Step {
         match chunk::size_line(&bytes[skip..]) {
             // What ends a chunk goes at once: the next one may be minutes away, or wrong.
             Ok(None) | Err(_) if skip > 0 => {
@@ -265,7 +264,7 @@ impl Http1 {
                     if size == 0 { Client::Trailers(fate, Scan::START) } else { Client::Data(fate) };
                 fate.step(skip + len, size)
             }
-            Err(anomaly) => self.fail_in_body(fate, anomaly),
+            Err(anomaly) => self.fail_in_body(fate, anomaly, cx),
         }
     }
 
@@ -287,13 +286,13 @@ impl Http1 {
                 self.client = Client::Head(Scan::START);
                 fate.step(len, 0)
             }
-            Err(anomaly) => self.fail_in_body(fate, anomaly),
+            Err(anomaly) => self.fail_in_body(fate, anomaly, cx),
         }
     }
 
     /// A body goes wrong. If the server has its head already, it will never have the rest; whatever it answers to a
     /// part of a request is not waited for, so `400` stands in the place of that answer.
-    fn fail_in_body(&mut self, fate: Fate, anomaly: Anomaly) -> Step {
+    fn fail_in_body(&mut self, fate: Fate, anomaly: Anomaly, cx: &mut Context<'_>) -> Step {
         if fate == Fate::Pass {
             match self.outstanding.back() {
                 Some(Awaited::Response(_)) => self.outstanding.pop_back(),
@@ -301,7 +300,7 @@ impl Http1 {
                 _ => return Step::End(End::Anomaly(anomaly)),
             }
         }
-        self.refuse_malformed(anomaly)
+        self.refuse_malformed(anomaly, cx)
     }
 
     pub(super) fn finish_client(&mut self, undecided: usize, cx: &mut Context<'_>) -> Option<End> {
@@ -311,6 +310,7 @@ impl Http1 {
                 truncated
             }
             Client::Upgrading if undecided > 0 => truncated,
+            Client::Refused => None,
             _ if undecided > 0 => {
                 // The server sees an end between two requests.
                 cx.judge.oddity(Anomaly::HttpTruncated);

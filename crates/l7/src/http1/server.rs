@@ -48,13 +48,8 @@ impl Http1 {
     pub(super) fn feed_server(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Step {
         match &mut self.server {
             Server::Head(_) => {
-                let said = cx.to_client.len();
                 if let Some(end) = self.refuse_in_turn(cx) {
                     return Step::End(end);
-                }
-                if cx.to_client.len() > said {
-                    // Whatever is wrong with what follows, the client gets this.
-                    return Step::Pass { counted: 0, free: 0 };
                 }
                 self.server_head(bytes, cx)
             }
