@@ -37,6 +37,9 @@ use stream::{Stream, Voice};
 /// which Linux may delay an acknowledgement, since a sender may wait for one before it sends the rest of a head.
 const HOLD: Duration = Duration::from_millis(10);
 
+/// Steps without bytes that a protocol may make one after the other.
+const MAX_IDLE_STEPS: u32 = 8;
+
 /// One inspected connection.
 pub(crate) struct Splice {
     /// `None` once everything passes or nothing does any more.
@@ -191,8 +194,11 @@ impl Splice {
             let mut progress = false;
             for side in [side, side.opposite()] {
                 let i = index(side);
-                while !self.streams[i].open_ended() {
+                // Steps that decide nothing: a protocol moves on to another state of its own, but not for ever.
+                let mut idle = 0;
+                while !self.streams[i].open_ended() && idle < MAX_IDLE_STEPS {
                     let hand = &hands[i][used[i]..];
+                    let before = self.streams[i].boundary;
                     let step = self.ask(engine, drive, |engine, cx| engine.feed(side, hand, cx));
                     let decided = match step {
                         Ok(Step::NeedMore) => break,
@@ -205,13 +211,16 @@ impl Splice {
                         Err(end) => Err(end),
                     };
                     match decided {
-                        Ok(decided) => used[i] += decided,
+                        Ok(decided) => {
+                            used[i] += decided;
+                            idle = if self.streams[i].boundary == before { idle + 1 } else { 0 };
+                        }
                         Err(end) => {
                             outcome = Err(end);
                             break 'all;
                         }
                     }
-                    progress = true;
+                    progress |= self.streams[i].boundary != before;
                 }
             }
             if !progress {

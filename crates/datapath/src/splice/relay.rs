@@ -67,10 +67,9 @@ impl Splice {
     ) -> Arrival {
         let Segment { side, tcp, packet, .. } = segment;
         let head = io.bytes(&segment.frame);
-        if self.voices[index(side)].clock.is_some() || tcp.flags.syn() {
-            if let Some(clock) = header::timestamp(head, &packet) {
-                self.voices[index(side)].clock = Some(clock);
-            }
+        let clocked = self.voices[index(side)].clock.is_some() || tcp.flags.syn();
+        if let Some(clock) = header::timestamp(head, &packet).filter(|_| clocked) {
+            self.voices[index(side)].clock = Some(clock);
         }
         if tcp.flags.syn() {
             let clock = self.voices[index(side)].clock;
