@@ -8,7 +8,7 @@ use super::request::{self, Fault, Request};
 use super::streams::{Answer, MAX_OPEN};
 use super::{Http2, flood, lend, pass, swallow};
 use crate::anomaly::Anomaly;
-use crate::http::{HttpRequest, Version};
+use crate::http::{Header, HttpRequest, Version};
 use crate::http1::target;
 use crate::inspector::{Context, Step};
 
@@ -20,12 +20,6 @@ impl From<HpackError> for Violation {
     fn from(error: HpackError) -> Self {
         if error == HpackError::TooLarge { Self::HEAD_TOO_LARGE } else { Self::COMPRESSION }
     }
-}
-
-/// What is to become of a stream that begins.
-enum Verdict {
-    Allowed,
-    Refused(Refusal),
 }
 
 impl Http2 {
@@ -59,18 +53,15 @@ impl Http2 {
         self.client.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
         self.streams.last = id;
         let end_stream = head.has(flag::END_STREAM);
-        let verdict = self.judge(id, end_stream, cx);
-        match verdict {
-            Verdict::Allowed => {
-                self.streams.last_passed = id;
-                Ok(self.pass_block(id, end_stream, len, cx))
-            }
-            Verdict::Refused(refusal) => self.refuse(id, end_stream, refusal, len, cx),
+        if let Some(refusal) = self.judge(id, end_stream, cx) {
+            return self.refuse(id, end_stream, refusal, len, cx);
         }
+        self.streams.last_passed = id;
+        Ok(self.pass_block(id, end_stream, len, cx))
     }
 
-    /// Reads the list decoded last as a request, asks policy, and remembers the stream.
-    fn judge(&mut self, id: u32, end_stream: bool, cx: &mut Context<'_>) -> Verdict {
+    /// Reads the list decoded last as a request, asks policy, and remembers the stream. How it is to be refused, if it is.
+    fn judge(&mut self, id: u32, end_stream: bool, cx: &mut Context<'_>) -> Option<Refusal> {
         let mut headers = lend(core::mem::take(&mut self.headers));
         let read = request::read(&self.fields, end_stream, &mut headers).and_then(|request| {
             if request.odd_path {
@@ -78,40 +69,24 @@ impl Http2 {
             }
             Ok(request)
         });
-        let (request, verdict) = match read {
-            Err(fault) => {
-                let (anomaly, refusal) = match fault {
-                    Fault::Malformed => (Anomaly::Http2Message, Refusal::Reset),
-                    Fault::Refused(anomaly) => (anomaly, Refusal::Status),
-                };
-                cx.judge.oddity(anomaly);
-                (Request::default(), Verdict::Refused(refusal))
-            }
+        let refusal = match &read {
             Ok(request) => {
-                let normal_path = if request.odd_path { self.normal_path.as_slice() } else { request.path };
-                let allowed = cx.judge.http_request(&HttpRequest {
-                    version: Version::Http2,
-                    method: request.method,
-                    path: request.path,
-                    normal_path,
-                    host: request.host,
-                    headers: &headers,
-                    stream: id,
-                });
-                let verdict = match (allowed, request.grpc, request.method) {
-                    (true, _, _) => Verdict::Allowed,
-                    (false, true, _) => Verdict::Refused(Refusal::Grpc),
-                    // What answers HEAD has no body (RFC 9110 §9.3.2).
-                    (false, _, b"HEAD") => Verdict::Refused(Refusal::Status),
-                    (false, _, _) => Verdict::Refused(Refusal::StatusAndBody),
-                };
-                (request, verdict)
+                let normal_path = if request.odd_path { &self.normal_path } else { request.path };
+                ask(request, normal_path, &headers, id, cx)
+            }
+            Err(Fault::Malformed) => {
+                cx.judge.oddity(Anomaly::Http2Message);
+                Some(Refusal::Reset)
+            }
+            Err(Fault::Refused(anomaly)) => {
+                cx.judge.oddity(*anomaly);
+                Some(Refusal::Status)
             }
         };
-        let refused = !matches!(verdict, Verdict::Allowed);
+        let refused = refusal.is_some();
         // Of a refused stream that is complete nothing more is to be known.
         if !(refused && end_stream) {
-            let stream = self.streams.open(id, &request, cx.now);
+            let stream = self.streams.open(id, &read.unwrap_or_default(), cx.now);
             stream.client_open = !end_stream;
             stream.refused = refused;
             if refused {
@@ -119,7 +94,7 @@ impl Http2 {
             }
         }
         self.headers = lend(headers);
-        verdict
+        refusal
     }
 
     /// Answers a request in the server's place and takes its head from the server.
@@ -279,6 +254,27 @@ impl Http2 {
         let forgotten = self.encoder.is_some() && id > 0 && !self.streams.idle(id);
         self.streams.get(id).map_or(forgotten, |stream| stream.refused)
     }
+}
+
+/// Asks policy; how the request is to be refused, if it is.
+fn ask(
+    request: &Request<'_>,
+    normal_path: &[u8],
+    headers: &[Header<'_>],
+    stream: u32,
+    cx: &mut Context<'_>,
+) -> Option<Refusal> {
+    let &Request { method, path, host, grpc, .. } = request;
+    let version = Version::Http2;
+    if cx.judge.http_request(&HttpRequest { version, method, path, normal_path, host, headers, stream }) {
+        return None;
+    }
+    Some(match method {
+        _ if grpc => Refusal::Grpc,
+        // What answers HEAD has no body (RFC 9110 §9.3.2).
+        b"HEAD" => Refusal::Status,
+        _ => Refusal::StatusAndBody,
+    })
 }
 
 /// Octets of a DATA frame in front of its data, and octets of data without padding; `None`: not there yet.
