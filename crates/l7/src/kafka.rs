@@ -14,6 +14,8 @@
 //!   It is also restricted to versions that call topics by name where there is a choice (Produce, Fetch, OffsetCommit,
 //!   OffsetFetch): an id can only be told on a connection that saw the Metadata answer which gave it. Requests by id
 //!   are judged when the id is known, else as a topic in parentheses, which only rules without topics allow.
+//! * **Metadata** for several topics is judged topic by topic, because clients ask about all their topics together. The
+//!   refused ones are taken out of the request and put into the response with their error.
 //! * **All topics:** a request that names none (Metadata, OffsetFetch) counts as one without topics, and its answer is
 //!   not filtered, as in Cilium.
 //! * **SASL:** SaslHandshake and SaslAuthenticate pass without asking: who a client is opens no topic. SaslHandshake version 0, behind which tokens follow that are no
@@ -23,6 +25,7 @@
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
 mod ids;
+mod metadata;
 mod outstanding;
 mod produce;
 mod refusal;
@@ -209,6 +212,7 @@ impl Kafka {
                 Ok(frame.pass(frame.body))
             }
             table::PRODUCE => self.produce(&frame, cx),
+            table::METADATA if end <= MAX_UNDECIDED => self.metadata(&frame, cx),
             _ if api.request.is_empty() => match self.ask(&frame, &Topics::new(), true, cx) {
                 true => Ok(frame.pass(frame.body)),
                 false => self.refuse(&frame, api.code, cx),
@@ -255,6 +259,35 @@ impl Kafka {
             (false, table::PRODUCE) => self.refuse_produce(frame, answered, cx),
             (false, _) => self.refuse(frame, frame.api.code, cx),
         }
+    }
+
+    /// The topics of a Metadata request are judged one by one, and those that are refused left out of it.
+    fn metadata(&mut self, frame: &Frame<'_>, cx: &mut Context<'_>) -> Result<Step, Anomaly> {
+        let &Frame { api, version, header, bytes, body, end } = frame;
+        if bytes.len() < end {
+            return Ok(Step::NeedMore);
+        }
+        let Header { correlation_id, client_id } = header;
+        let (api_key, api_version) = (api.key, version);
+        let mut ask = |topics: &[&str]| {
+            cx.judge.kafka_request(&KafkaRequest { api_key, api_version, correlation_id, client_id, topics })
+        };
+        let judged = metadata::judge(api, version, bytes, (body, end), &self.ids, &mut ask);
+        let split = match judged.map_err(|_| Anomaly::KafkaRequest)? {
+            metadata::Judged::Together => return self.whole(frame, true, cx),
+            metadata::Judged::All(topic) => {
+                self.outstanding.expect(api, version, correlation_id, &topic, cx.now, true);
+                return Ok(frame.pass(end));
+            }
+            metadata::Judged::Some(split) => split,
+            // A request without topics is another one, so policy is asked.
+            metadata::Judged::None(split) if ask(&[]) => split,
+            metadata::Judged::None(_) => return self.refuse(frame, api.code, cx),
+        };
+        self.outstanding.expect(api, version, correlation_id, &split.topic, cx.now, true);
+        self.outstanding.merge(split.merge, end)?;
+        cx.to_server.extend_from_slice(&split.frame);
+        Ok(frame.swallow())
     }
 
     /// Asks policy, and remembers what is to be answered if it allows.
@@ -331,7 +364,18 @@ impl Kafka {
             return Err(Anomaly::KafkaResponse);
         }
         let mut step = Step::Pass { counted: 8, free: (end - 8) as u64 };
-        let error_code = if learns && api.key != table::API_VERSIONS {
+        let error_code = if let Some((merge, _)) = &asked.merge {
+            step = Step::Swallow { len: end as u64 };
+            if end > wanted {
+                merge.alone(api, version, asked.correlation_id, cx.to_client);
+                0
+            } else {
+                let merged = metadata::merge(api, version, bytes, end, merge, &mut self.ids);
+                let (frame, code) = merged.map_err(|_| Anomaly::KafkaResponse)?;
+                cx.to_client.extend_from_slice(&frame);
+                code
+            }
+        } else if learns && api.key != table::API_VERSIONS {
             step = Step::Pass { counted: wanted, free: (end - wanted) as u64 };
             response::learn(api, version, bytes, end, &mut self.ids)
         } else {
@@ -352,7 +396,7 @@ impl Kafka {
     /// Tells the log of the oldest outstanding request's response.
     fn tell(&mut self, error_code: i16, cx: &mut Context<'_>) {
         let Some(asked) = self.outstanding.answered() else { return };
-        let Asked { api, version, correlation_id, topic, since, told } = asked;
+        let Asked { api, version, correlation_id, topic, since, told, .. } = asked;
         if !told {
             return;
         }

@@ -48,6 +48,16 @@ fn topics_are_found_in_every_version_and_allowed_requests_pass_unchanged() {
         let name = request.name();
         assert_eq!(outcome.end, None, "{name}");
         assert_eq!(outcome.to_server, frame, "{name}");
+        if request.key == ApiKey::Metadata {
+            let lines: Vec<String> = TOPICS.iter().map(|topic| format!("topics: [{topic:?}]")).collect();
+            assert_eq!(outcome.told.len(), 2, "{name}: {:?}", outcome.told);
+            assert!(
+                lines.iter().zip(&outcome.told).all(|(line, told)| told.contains(line)),
+                "{:?}",
+                outcome.told
+            );
+            continue;
+        }
         let topics = format!("client_id: \"tester\", topics: {:?}", request.topics);
         assert!(outcome.told.len() == 1 && outcome.told[0].contains(&topics), "{name}: {:?}", outcome.told);
         seen += 1;
@@ -252,10 +262,62 @@ fn ids_are_learnt_from_metadata_that_passes() {
             Event::Send(Side::Server, metadata(CORRELATION, version)),
             Event::Send(Side::Client, fetch.frame()),
         ];
-        let outcome = agree(&script, || splice(|topics| topics == TOPICS));
-        assert_eq!((outcome.end, outcome.told.len()), (None, 3), "{:?}", outcome.told);
+        let outcome = agree(&script, || splice(|topics| topics.iter().all(|topic| TOPICS.contains(topic))));
+        assert_eq!((outcome.end, outcome.told.len()), (None, 4), "{:?}", outcome.told);
         assert!(outcome.to_server.ends_with(&fetch.frame()), "version {version}");
         assert_eq!(outcome.to_client, metadata(CORRELATION, version));
+    }
+}
+
+#[test]
+fn metadata_of_refused_topics_is_left_out_and_their_error_put_in() {
+    use kafka_protocol::messages::{MetadataRequest, MetadataResponse, RequestHeader};
+    for version in 0..=13 {
+        let question = requests::all().find(|r| r.key == ApiKey::Metadata && r.version == version);
+        let question = question.expect("a question").frame();
+        for (allowed, kept) in [("orders", 1), ("none of them", 0)] {
+            let script = [
+                Event::Send(Side::Client, question.clone()),
+                // The model server answers with both whatever it is asked.
+                Event::Send(Side::Server, metadata(CORRELATION, version)),
+                Event::Send(Side::Client, requests::fetch(2, 11, "orders")),
+            ];
+            let make = || splice(move |topics| topics.iter().all(|topic| *topic == allowed));
+            let outcome =
+                if version % 4 == 0 { agree(&script, make) } else { play(make(), &script, |_, _| vec![]) };
+            assert_eq!(outcome.end, None, "version {version}: {:?}", outcome.told);
+            // What the server is asked.
+            let size = u32::from_be_bytes(*outcome.to_server.first_chunk().expect("a size")) as usize;
+            let mut asked = Bytes::copy_from_slice(&outcome.to_server[4..4 + size]);
+            RequestHeader::decode(&mut asked, ApiKey::Metadata.request_header_version(version))
+                .expect("a header");
+            let asked = MetadataRequest::decode(&mut asked, version).expect("a request");
+            let names: Vec<String> = asked
+                .topics
+                .expect("a list")
+                .iter()
+                .map(|topic| topic.name.as_ref().expect("a name").as_str().to_owned())
+                .collect();
+            assert_eq!(names, &TOPICS.map(String::from)[..kept], "version {version}");
+            // What the client hears.
+            let size = u32::from_be_bytes(*outcome.to_client.first_chunk().expect("a size")) as usize;
+            let (_, heard) =
+                decode(ApiKey::Metadata, version, &outcome.to_client[..4 + size]).expect("a response");
+            let ResponseKind::Metadata(MetadataResponse { brokers, topics, .. }) = heard else {
+                panic!("{heard:?}")
+            };
+            assert_eq!(brokers.len(), 3);
+            let refused: Vec<_> = topics.iter().filter(|topic| topic.error_code == 29).collect();
+            assert_eq!(refused.len(), 2 - kept, "version {version}: {topics:?}");
+            assert!(
+                refused
+                    .iter()
+                    .any(|topic| topic.name.as_ref().is_some_and(|name| name.as_str() == "payments"))
+            );
+            if kept == 0 {
+                assert_eq!(topics.len(), 2, "version {version}");
+            }
+        }
     }
 }
 

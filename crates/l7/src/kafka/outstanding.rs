@@ -1,6 +1,7 @@
 //! Requests without an answer, and answers of ours that wait for their turn.
 
 use super::ids::MAX_NAME;
+use super::metadata::Merge;
 use super::schema::Api;
 use crate::anomaly::Anomaly;
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ pub(super) struct Asked {
     pub(super) since: u64,
     /// Whether the log knows of it.
     pub(super) told: bool,
+    /// What is put into its response, and the size of the request that this stands for.
+    pub(super) merge: Option<(Merge, usize)>,
 }
 
 #[derive(Debug)]
@@ -55,7 +58,29 @@ impl Outstanding {
     ) {
         let mut topic = self.texts.pop().unwrap_or_default();
         topic.push_str(name.get(..MAX_NAME).unwrap_or(if name.len() > MAX_NAME { "" } else { name }));
-        self.turns.push_back(Turn::Server(Asked { api, version, correlation_id, topic, since, told }));
+        self.turns.push_back(Turn::Server(Asked {
+            api,
+            version,
+            correlation_id,
+            topic,
+            since,
+            told,
+            merge: None,
+        }));
+    }
+
+    /// Something is to be put into the response of the request that was remembered last, which has `len` bytes.
+    pub(super) fn merge(&mut self, merge: Merge, len: usize) -> Result<(), Anomaly> {
+        self.wait(len)?;
+        if let Some(Turn::Server(asked)) = self.turns.back_mut() {
+            asked.merge = Some((merge, len));
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, len: usize) -> Result<(), Anomaly> {
+        self.waiting += len;
+        if self.waiting > MAX_WAITING { Err(Anomaly::KafkaTooManyOutstanding) } else { Ok(()) }
     }
 
     /// Says an answer of ours, now or when its turn comes.
@@ -64,10 +89,7 @@ impl Outstanding {
             to_client.extend_from_slice(&answer);
             return Ok(());
         }
-        self.waiting += answer.len();
-        if self.waiting > MAX_WAITING {
-            return Err(Anomaly::KafkaTooManyOutstanding);
-        }
+        self.wait(answer.len())?;
         self.turns.push_back(Turn::Ours(answer));
         Ok(())
     }
@@ -91,7 +113,10 @@ impl Outstanding {
     /// Takes it away.
     pub(super) fn answered(&mut self) -> Option<Asked> {
         match self.turns.pop_front()? {
-            Turn::Server(asked) => Some(asked),
+            Turn::Server(asked) => {
+                self.waiting -= asked.merge.as_ref().map_or(0, |(_, len)| *len);
+                Some(asked)
+            }
             Turn::Ours(_) => None,
         }
     }

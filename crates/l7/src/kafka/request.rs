@@ -1,7 +1,7 @@
 //! A request: its header, and the topics that its body names.
 
 use super::ids::TopicIds;
-use super::schema::{Api, Role};
+use super::schema::{Api, Field, Role};
 use super::table;
 use super::walk::{Sink, walk};
 use super::wire::{Fault, Reader};
@@ -69,6 +69,19 @@ impl<'a> Topics<'a> {
     pub(super) fn read(api: &'static Api, version: i16, reader: &mut Reader<'a>) -> Result<Self, Fault> {
         let mut topics = Self::new();
         walk(api.request, version, api.is_flexible(version), reader, &mut topics)?;
+        topics.settle();
+        Ok(topics)
+    }
+
+    /// Reads one structure.
+    pub(super) fn read_fields(
+        fields: &'static [Field],
+        version: i16,
+        flexible: bool,
+        mut reader: Reader<'a>,
+    ) -> Result<Self, Fault> {
+        let mut topics = Self::new();
+        walk(fields, version, flexible, &mut reader, &mut topics)?;
         topics.settle();
         Ok(topics)
     }

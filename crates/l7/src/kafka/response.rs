@@ -72,8 +72,10 @@ pub(super) fn restrict(version: i16, bytes: &[u8], end: usize) -> Result<Option<
     let mut reader = Reader::new(bytes, 4, end);
     let correlation = reader.take(4)?;
     let code = reader.int16()?;
-    // A broker that does not know the version answers in version 0.
-    let flexible = flexible && code != table::UNSUPPORTED_VERSION;
+    if code != 0 {
+        // Nothing is offered. A broker that does not know the version answers in another one, or in a mix of them.
+        return Ok(None);
+    }
     let count = reader.count(flexible)?.unwrap_or(0);
     let mut changed = false;
     let mut kept = 0usize;

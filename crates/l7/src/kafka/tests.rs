@@ -106,7 +106,7 @@ fn old_offsets_are_judged_and_refused() {
     let refused = run(frame(8, 0, 9, &[&text("group"), &topic("t", &partition)]), false);
     assert_eq!(refused.to_client, answered(9, &[&topic("t", &[&number(3)[..], &code].concat())]));
     let refused = run(frame(9, 0, 9, &[&text("group"), &topic("t", &number(3))]), false);
-    let said = [&number(3)[..], &(-1i64).to_be_bytes(), &text(""), &code].concat();
+    let said = [&number(3)[..], &(-1i64).to_be_bytes(), &[0xff, 0xff], &code].concat();
     assert_eq!(refused.to_client, answered(9, &[&topic("t", &said)]));
 }
 

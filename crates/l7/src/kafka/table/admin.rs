@@ -1,7 +1,7 @@
 //! APIs 29 to 51: administration.
 
 use super::{CLUSTER, GROUP, TOPIC};
-use crate::kafka::schema::{Api, NEVER, api, bytes, int16, int32, int64, int8, list, many, text};
+use crate::kafka::schema::{Api, NEVER, api, bytes, int8, int16, int32, int64, list, many, text};
 
 #[rustfmt::skip]
 pub(super) static ADMIN: &[Api] = &[

@@ -1,7 +1,7 @@
 //! APIs 8 to 28: groups, transactions, topics.
 
 use super::{CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
-use crate::kafka::schema::{Api, NEVER, api, bytes, int16, int32, int64, int8, list, many, text, uuid};
+use crate::kafka::schema::{Api, NEVER, api, bytes, int8, int16, int32, int64, list, many, text, uuid};
 
 #[rustfmt::skip]
 pub(super) static GROUPS: &[Api] = &[

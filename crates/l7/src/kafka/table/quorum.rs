@@ -1,7 +1,7 @@
 //! APIs 52 to 74: the metadata quorum, brokers, telemetry.
 
 use super::{CLUSTER, GROUP, TOPIC, TRANSACTIONAL_ID};
-use crate::kafka::schema::{Api, api, bytes, int16, int32, int64, int8, list, many, record, text, uuid};
+use crate::kafka::schema::{Api, api, bytes, int8, int16, int32, int64, list, many, record, text, uuid};
 
 #[rustfmt::skip]
 pub(super) static QUORUM: &[Api] = &[

@@ -1,7 +1,7 @@
 //! APIs 0 to 7: records, offsets by time, metadata, and what brokers once told each other.
 
 use super::{CLUSTER, TOPIC};
-use crate::kafka::schema::{Api, api, int16, int32, int64, int8, list, many, records, text, uuid};
+use crate::kafka::schema::{Api, api, int8, int16, int32, int64, list, many, records, text, uuid};
 
 #[rustfmt::skip]
 pub(super) static RECORDS: &[Api] = &[

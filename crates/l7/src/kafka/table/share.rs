@@ -1,7 +1,7 @@
 //! APIs 75 to 92: share groups, streams groups, what came last.
 
 use super::{CLUSTER, GROUP, TOPIC};
-use crate::kafka::schema::{Api, api, int16, int32, int64, int8, list, many, record, records, text, uuid};
+use crate::kafka::schema::{Api, api, int8, int16, int32, int64, list, many, record, records, text, uuid};
 
 #[rustfmt::skip]
 pub(super) static SHARE: &[Api] = &[
