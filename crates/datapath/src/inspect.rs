@@ -21,7 +21,7 @@ use crate::events;
 use crate::judge::Judgement;
 use crate::pipeline::Pipeline;
 use crate::snapshot::Snapshot;
-use crate::splice::{Arrival, Drive, Ends, Segment, Splice};
+use crate::splice::{Arrival, Drive, Ends, Held, Segment, Splice};
 use crate::track::Dropped;
 use crate::verify::Completion;
 use core::cmp::Reverse;
@@ -204,9 +204,18 @@ impl Pipeline {
                 Some(splice.arrive(io, segment, scratch, drive))
             })
         };
+        let mut fresh = None;
         while let Some(arrived) = arrival {
             match arrived {
-                Arrival::Queued => {}
+                Arrival::Waits => {}
+                Arrival::Turn(held) => match &fresh {
+                    None => fresh = Some((side, held)),
+                    Some(_) => {
+                        if let Some((side, first)) = fresh.replace((side, held)) {
+                            splice.queue(side, first);
+                        }
+                    }
+                },
                 Arrival::Over(frame) => {
                     self.stats.answered += 1;
                     io.release(frame);
@@ -225,7 +234,7 @@ impl Pipeline {
                 splice.arrive_late(io, side, scratch, drive)
             });
         }
-        self.settle(io, snapshot, inspection, id, now);
+        self.settle(io, snapshot, inspection, id, fresh, now);
     }
 
     /// Runs `work` with what a protocol may use.
@@ -284,13 +293,14 @@ impl Pipeline {
         snapshot: &Snapshot,
         inspection: &mut Inspection,
         id: ConnId,
+        fresh: Option<(Side, Held)>,
         now: Instant,
     ) {
         let ends = self.ends(id);
         let slot = self.conntrack.get(id).verdict.inspection;
         let may_hold = self.inspections.frames < MAX_FRAMES;
         let Inspection { protocol: Protocol::Stream(splice), cut, .. } = inspection else { return };
-        self.relay(io, snapshot, splice, &ends, may_hold, now);
+        self.relay(io, snapshot, splice, &ends, fresh, may_hold, now);
         if splice.is_closing() && !*cut && splice.is_said() {
             *cut = true;
             splice.drain_frames().for_each(|frame| io.release(frame));
@@ -366,7 +376,7 @@ impl Pipeline {
         let Some(mut inspection) = self.inspections.take(slot) else { return };
         if let Some(id) = self.conntrack.resolve(inspection.conn) {
             work(self, io, &mut inspection, id);
-            self.settle(io, snapshot, &mut inspection, id, now);
+            self.settle(io, snapshot, &mut inspection, id, None, now);
         }
         self.inspections.put_back(slot, inspection);
     }

@@ -29,7 +29,7 @@ mod stream;
 use flowlog::DropReason;
 use l7::{Anomaly, Context, End, Inspector, Judge, Settings, Side, Step};
 use packet::{FlowKey, Instant, Tcp};
-pub(crate) use relay::{Arrival, Ends, Segment, payload_of};
+pub(crate) use relay::{Arrival, Ends, Held, Segment, payload_of};
 use std::time::Duration;
 use stream::{Stream, Voice};
 
@@ -199,7 +199,12 @@ impl Splice {
                 while !self.streams[i].open_ended() && idle < MAX_IDLE_STEPS {
                     let hand = &hands[i][used[i]..];
                     let before = self.streams[i].boundary;
-                    let step = self.ask(engine, drive, |engine, cx| engine.feed(side, hand, cx));
+                    let step = self.ask(
+                        engine,
+                        drive,
+                        |engine, cx| engine.feed(side, hand, cx),
+                        |step| matches!(step, Step::End(_)),
+                    );
                     let decided = match step {
                         Ok(Step::NeedMore) => break,
                         Ok(Step::Wait) => {
@@ -248,19 +253,22 @@ impl Splice {
             return Ok(());
         }
         let undecided = stream.pending.len();
-        if let Some(end) = self.ask(engine, drive, |engine, cx| engine.finish(side, undecided, cx))? {
+        let finish = |engine: &mut dyn Inspector, cx: &mut Context<'_>| engine.finish(side, undecided, cx);
+        if let Some(end) = self.ask(engine, drive, finish, Option::is_some)? {
             return Err(end);
         }
         self.streams[index(side)].agree_end();
         Ok(())
     }
 
-    /// Calls the protocol and puts what it says where it belongs.
+    /// Calls the protocol and puts what it says where it belongs. Of a connection that is only watched nobody is told
+    /// that it would end.
     fn ask<T>(
         &mut self,
         engine: &mut dyn Inspector,
         drive: &mut Drive<'_>,
         call: impl FnOnce(&mut dyn Inspector, &mut Context<'_>) -> T,
+        ends: impl FnOnce(&T) -> bool,
     ) -> Result<T, End> {
         let [to_client, to_server] = &mut *drive.said;
         let mut cx = Context {
@@ -271,9 +279,12 @@ impl Splice {
             to_server,
         };
         let answer = call(engine, &mut cx);
-        let put = self.streams[index(Side::Server)]
-            .insert(&drive.said[0])
-            .and_then(|()| self.streams[index(Side::Client)].insert(&drive.said[1]));
+        let mut put = Ok(());
+        if !(drive.lenient && ends(&answer)) {
+            put = self.streams[index(Side::Server)]
+                .insert(&drive.said[0])
+                .and_then(|()| self.streams[index(Side::Client)].insert(&drive.said[1]));
+        }
         drive.said.iter_mut().for_each(Vec::clear);
         put.map(|()| answer)
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 pub(super) const MAX_KEPT: usize = 256 * 1024;
 
 /// Capacity that an empty store does not give back.
-const SPARE: usize = 1024;
+const SPARE: usize = 512;
 
 /// Judged bytes by input offset, oldest first.
 #[derive(Debug, Default)]

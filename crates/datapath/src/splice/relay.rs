@@ -1,7 +1,8 @@
 //! Frames in, frames out: a segment is taken in, and what is decided leaves, in its own frame where that is whole.
 
 use super::header::{self, Header, Options, Rewrite};
-use super::stream::{Held, Intake, MAX_AHEAD, MAX_HELD};
+pub(crate) use super::stream::Held;
+use super::stream::{Intake, MAX_AHEAD, MAX_HELD};
 use super::{Drive, HOLD, Splice, index};
 use crate::pipeline::Pipeline;
 use crate::ports::Port;
@@ -11,6 +12,7 @@ use flowlog::DropReason;
 use l7::{Anomaly, End, Side, Step};
 use packet::emit::{self, Envelope};
 use packet::{Frame, Instant, L4, Packet, PacketIo, Parsed, PortId, Tcp, TcpFlags};
+use std::collections::VecDeque;
 
 /// Longest payload of a segment of our own.
 const MAX_PIECE: usize = 1400;
@@ -28,8 +30,10 @@ pub(crate) struct Segment {
 
 /// What became of a segment that was taken in.
 pub(crate) enum Arrival {
-    /// It waits its turn in its stream.
-    Queued,
+    /// It takes its turn in its stream.
+    Turn(Held),
+    /// It waits behind a gap.
+    Waits,
     /// It has no bytes and can be passed on at once.
     Bare(Segment),
     /// It is of no use.
@@ -147,8 +151,7 @@ impl Splice {
         let stream = &mut self.streams[i];
         let plain_body = end <= stream.boundary && start >= stream.kept.end() && stream.cuts.none();
         if plain_body && !held.fin && stream.fin.is_none() {
-            stream.held.push_back(held);
-            return Arrival::Queued;
+            return Arrival::Turn(held);
         }
         let payload = payload_of(io, &held.frame, &packet, scratch);
         let (intake, new) = stream.take_in(start, payload, held.fin);
@@ -160,7 +163,7 @@ impl Splice {
                     return Arrival::Refused(held.frame, DropReason::L7Backpressure);
                 }
                 stream.ahead.push(held);
-                return Arrival::Queued;
+                return Arrival::Waits;
             }
             Intake::Known => {
                 held.end = end.min(stream.boundary).max(start);
@@ -174,8 +177,12 @@ impl Splice {
             io.release(held.frame);
             return Arrival::Ended(over);
         }
-        self.streams[i].held.push_back(held);
-        Arrival::Queued
+        Arrival::Turn(held)
+    }
+
+    /// Puts a frame behind those of its stream that were taken in before it.
+    pub(crate) fn queue(&mut self, side: Side, held: Held) {
+        self.streams[index(side)].held.push_back(held);
     }
 
     /// The next frame that waited behind a gap, if the gap is filled; goes through [`Splice::arrive`]'s second half.
@@ -187,6 +194,9 @@ impl Splice {
         drive: &mut Drive<'_>,
     ) -> Option<Arrival> {
         let stream = &mut self.streams[index(side)];
+        if stream.ahead.is_empty() {
+            return None;
+        }
         let have = stream.have();
         let at = stream.ahead.iter().position(|held| held.start <= have)?;
         let Held { frame, packet, completion, start, .. } = stream.ahead.swap_remove(at);
@@ -290,33 +300,45 @@ impl Splice {
 }
 
 impl Pipeline {
-    /// Passes on what is decided on both streams, says what is owed, and acknowledges what has to be. `may_hold`:
-    /// whether frames may go on waiting; else their bytes are taken over.
+    /// Passes on what is decided on both streams, `fresh` behind what waits already, says what is owed, and acknowledges
+    /// what has to be. `may_hold`: whether frames may go on waiting; else their bytes are taken over.
     pub(crate) fn relay<I: PacketIo>(
         &mut self,
         io: &mut I,
         snapshot: &Snapshot,
         splice: &mut Splice,
         ends: &Ends,
+        mut fresh: Option<(Side, Held)>,
         may_hold: bool,
         now: Instant,
     ) {
         for side in [Side::Client, Side::Server] {
             self.relay_decided(io, snapshot, splice, side, ends, now);
+            if let Some((_, held)) = fresh.take_if(|(of, _)| *of == side)
+                && let Some(rest) = self.relay_held(io, snapshot, splice, side, ends, held, now)
+            {
+                splice.queue(side, rest);
+            }
             self.say_owed(io, snapshot, splice, side, ends, now);
             // An end may have waited for what was put in before it.
             self.relay_decided(io, snapshot, splice, side, ends, now);
             let stream = &mut splice.streams[index(side)];
             stream.settle();
-            if !stream.held.is_empty() {
+            if stream.held.is_empty() {
+                // Room for frames is worth more than what an idle connection holds of it.
+                if stream.held.capacity() > 0 {
+                    stream.held = VecDeque::new();
+                }
+                if stream.taking && stream.taken < stream.have() {
+                    stream.take_over();
+                }
+            } else {
                 if stream.taking || stream.held.len() > MAX_HELD || !may_hold {
                     stream.take_over();
                     stream.held.drain(..).for_each(|held| io.release(held.frame));
                 } else if stream.hold_until.is_none() {
                     stream.hold_until = Some(now + HOLD);
                 }
-            } else if stream.taking && stream.taken < stream.have() {
-                stream.take_over();
             }
         }
         for side in [Side::Client, Side::Server] {
@@ -633,8 +655,8 @@ impl Pipeline {
         self.send_own(io, port.id, written.and_then(|len| buf.get(..len)));
     }
 
-    /// Timers of a splice: frames held for too long, bytes not acknowledged for too long. What is to be ended is
-    /// answered.
+    /// Timers of a splice: frames held for too long, bytes not acknowledged for too long. Why it is to end is answered,
+    /// if it is.
     pub(crate) fn splice_timers<I: PacketIo>(
         &mut self,
         io: &mut I,
@@ -674,7 +696,6 @@ impl Pipeline {
                 }
             }
         }
-        self.relay(io, snapshot, splice, ends, true, now);
         None
     }
 }
