@@ -7,6 +7,7 @@ pub mod answer;
 pub mod client;
 pub mod flows;
 pub mod metrics;
+pub mod names;
 pub mod request;
 
 use crate::run::shared::Shared;

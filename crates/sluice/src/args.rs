@@ -36,6 +36,9 @@ pub enum Command {
     /// Addresses and their identities.
     #[command(subcommand)]
     Ip(ListOnly),
+    /// Names from DNS answers and their addresses.
+    #[command(subcommand)]
+    Fqdn(FqdnCommand),
     /// Tracked connections.
     #[command(subcommand)]
     Ct(CtCommand),
@@ -106,6 +109,23 @@ pub enum Output {
 pub enum ListOnly {
     /// List them.
     List(ShowArgs),
+}
+
+/// `sluice fqdn`.
+#[derive(Subcommand, Debug)]
+pub enum FqdnCommand {
+    /// List names, their addresses, and the rules that are about them.
+    List {
+        /// Only names of this shape: a name, or a pattern as in `matchPattern` (`*.example.com`).
+        #[arg(long, value_name = "PATTERN")]
+        name: Option<String>,
+        /// Only names that this endpoint asked for first.
+        #[arg(long, value_name = "NAMESPACE/POD")]
+        endpoint: Option<String>,
+        /// How to show them.
+        #[command(flatten)]
+        show: ShowArgs,
+    },
 }
 
 /// `sluice ct`.

@@ -2,7 +2,7 @@
 
 use crate::api::client::{ask, ask_lines};
 use crate::api::request::Request;
-use crate::args::{Args, Command, CtCommand, ListOnly, Output, PolicyCommand, ShowArgs};
+use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs};
 use crate::{demo, observe, policy_cmd, run, show};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
@@ -40,6 +40,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Endpoint(ListOnly::List(args)) => answer(&args, &Request::Endpoints, show::endpoints),
         Command::Identity(ListOnly::List(args)) => answer(&args, &Request::Identities, show::identities),
         Command::Ip(ListOnly::List(args)) => answer(&args, &Request::Ips, show::ips),
+        Command::Fqdn(FqdnCommand::List { name, endpoint, show }) => {
+            answer(&show, &Request::Fqdns { name, endpoint }, show::fqdns)
+        }
         Command::Ct(CtCommand::List { limit, show }) => connections(&show, limit),
         Command::Policy(command) => policy(command),
         Command::Metrics(server) => {

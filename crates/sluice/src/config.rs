@@ -4,11 +4,13 @@
 //! line, the column and the key that was probably meant. `configs/sluice.yaml` spells all defaults out and a test
 //! keeps it equal to them.
 
+mod dns;
 mod error;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use dns::{Dns, Refusal};
 pub use error::ConfigError;
 pub use value::Span;
 
@@ -39,6 +41,8 @@ pub struct Config {
     pub host_port: HostPort,
     /// How policy is read and enforced.
     pub policy: Policy,
+    /// What DNS answers teach.
+    pub dns: Dns,
     /// The packet path.
     pub datapath: Datapath,
     /// The kernel program.
@@ -527,6 +531,7 @@ impl Config {
         if self.node.cluster.is_empty() {
             return Err(("node.cluster", "must not be empty".into()));
         }
+        self.dns.check()?;
         let beat = self.xdp.heartbeat.get();
         if !beat.is_zero() && beat < Duration::from_secs(1) {
             return Err(("xdp.heartbeat", "must be 0s or at least 1s".into()));

@@ -13,6 +13,7 @@ pub mod bell;
 pub mod clock;
 pub mod control;
 pub mod files;
+pub mod fqdn;
 pub mod heartbeat;
 pub mod ports;
 pub mod rules;
@@ -72,8 +73,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let sources = Sources::read(&args.config);
     let mut state = StateFile::open(&config.state);
     let mut rules = Rules::new(&config, &node);
+    rules.engine_mut().set_fqdn_limits(config.dns.limits());
     if let Some(state) = &mut state {
         state.restore_identities(&mut rules);
+        state.restore_names(&mut rules, fqdn::seconds(&clock));
     }
     rules.load(&sources);
 
@@ -90,6 +93,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let redirect = Arc::new(Mutex::new(redirect));
     let snapshot = SharedSnapshot::default();
     let (events, reader) = flowlog::ring::EventRing::new(EVENT_RING);
+    let (learn, learnt) = datapath::learn::channel(fqdn::RING);
+    let asked = bell.clone();
     let settings = datapath_config(&config);
     let max_connections = settings.conntrack.max_entries;
     let setup = worker::Setup {
@@ -100,6 +105,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         polling: config.datapath.polling,
         cpu: config.datapath.cpu,
         clock,
+        learn: learn.waking(move || {
+            asked.ring(Reason::Learnt);
+        }),
         // A packet of a connection that is about to be restored must not be taken for the first of a new one.
         hold: state.as_ref().is_some_and(StateFile::has_connections),
     };
@@ -152,6 +160,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         service: service::Service::default(),
         clock,
         fingerprint,
+        learning: fqdn::Learning::start(learnt, worker.link(), bell.clone())?,
     };
     control.reconcile(true);
     if let Some(state) = &mut state {
@@ -243,6 +252,11 @@ fn datapath_config(config: &Config) -> DatapathConfig {
         deny_response: match config.policy.deny_response {
             DenyResponse::Drop => datapath::DenyResponse::Drop,
             DenyResponse::Reject => datapath::DenyResponse::Reject,
+        },
+        l7: datapath::config::L7Config {
+            settings: config.dns.l7_settings(),
+            answer_timeout: config.dns.answer_timeout.get(),
+            ..datapath::config::L7Config::default()
         },
         adopt_midstream_for: config.datapath.conntrack.adopt_midstream_for.get(),
         ..DatapathConfig::default()

@@ -116,6 +116,25 @@ pub fn ips(value: &Value) -> String {
     )
 }
 
+/// `sluice fqdn list`: a line for each address.
+#[must_use]
+pub fn fqdns(value: &Value) -> String {
+    let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let rows = list.iter().flat_map(|item| {
+        let addresses = item["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
+        addresses.iter().map(move |address| {
+            let ttl = format!("{}s", text(address, "ttlSeconds"));
+            let mut row = vec![text(item, "name"), text(address, "ip"), text(address, "identity"), ttl];
+            row.push(text(address, "state"));
+            row.extend(["conditions", "policies", "endpoint", "lastSeen"].iter().map(|key| text(item, key)));
+            row
+        })
+    });
+    let head =
+        ["NAME", "IP", "IDENTITY", "TTL", "STATE", "CONDITIONS", "POLICIES", "FIRST ASKED BY", "LAST SEEN"];
+    table(&head, rows)
+}
+
 /// `sluice policy list`.
 #[must_use]
 pub fn policies(value: &Value) -> String {

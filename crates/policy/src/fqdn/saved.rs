@@ -63,6 +63,19 @@ impl FqdnState {
         Self { names: names.collect() }
     }
 
+    /// The same with all times moved by so many seconds, for a clock that was set.
+    #[must_use]
+    pub fn moved(mut self, seconds: i64) -> Self {
+        for name in &mut self.names {
+            name.seen = name.seen.saturating_add_signed(seconds);
+            for address in &mut name.addresses {
+                address.expires = address.expires.saturating_add_signed(seconds);
+                address.grace = address.grace.map(|end| end.saturating_add_signed(seconds));
+            }
+        }
+        self
+    }
+
     /// Adds to a cache what has not ended by `now`. What ended shortly before gets a new grace, because a restored
     /// connection may be using it; nothing is believed for longer than an answer could have said.
     pub(crate) fn restore(&self, cache: &mut Cache, now: u64) {

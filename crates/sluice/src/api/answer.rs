@@ -1,7 +1,7 @@
 //! The answers: what is in force, as JSON with stable keys.
 
 use super::request::Request;
-use super::{metrics, write_line};
+use super::{metrics, names, write_line};
 use crate::run::shared::{PortView, Shared};
 use anyhow::{Context as _, Result};
 use datapath::conntrack::Conn;
@@ -60,6 +60,10 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
         }
         Request::Identities => identities(policy),
         Request::Ips => ips(policy),
+        Request::Fqdns { name, endpoint } => {
+            let wanted = names::Wanted { name: name.as_deref(), endpoint: endpoint.as_deref() };
+            names::list(policy, &shared.policies(), &wanted, crate::run::fqdn::seconds(&shared.clock))
+        }
         Request::Policies => shared.policies().iter().map(|policy| policy_value(policy, None)).collect(),
         Request::Policy { name } => {
             let found: Vec<Value> = shared
@@ -152,7 +156,7 @@ fn port_value(port: &PortView, stats: PortStats) -> Value {
     })
 }
 
-fn full_name(namespace: &str, name: &str) -> String {
+pub(super) fn full_name(namespace: &str, name: &str) -> String {
     if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") }
 }
 
@@ -207,6 +211,9 @@ fn identities(policy: &PolicySnapshot) -> Value {
     for (_, workload) in policy.directory().addresses() {
         *references.entry(workload.identity).or_default() += 1;
     }
+    for (_, identity) in learnt(policy) {
+        *references.entry(identity).or_default() += 1;
+    }
     let value = |(identity, _): (Identity, &policy::label::LabelSet)| {
         json!({
             "id": identity.0,
@@ -232,7 +239,21 @@ fn ips(policy: &PolicySnapshot) -> Value {
             "dnsNames": policy.directory().dns_names(addr).map(|name| &**name).collect::<Vec<_>>(),
         })
     };
-    policy.directory().addresses().into_iter().map(value).collect()
+    let listed = policy.directory().addresses().into_iter().map(value);
+    let learnt = learnt(policy).map(|(addr, identity)| {
+        let names: Vec<_> = policy.directory().dns_names(addr).map(|name| &**name).collect();
+        json!({
+            "ip": addr.to_string(), "identity": identity.0, "source": "fqdn", "name": names.first(), "node": "",
+            "dnsNames": names,
+        })
+    });
+    listed.chain(learnt).collect()
+}
+
+/// Addresses that have their identity from names alone.
+fn learnt(policy: &PolicySnapshot) -> impl Iterator<Item = (packet::Addr, Identity)> {
+    let learnt = policy.fqdn.addresses().into_iter();
+    learnt.filter(|(addr, _)| policy.directory().workload(*addr).is_none())
 }
 
 /// A policy; with the text of its file when the folder is given.

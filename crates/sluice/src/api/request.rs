@@ -14,6 +14,15 @@ pub enum Request {
     Identities,
     /// Addresses with their identities.
     Ips,
+    /// Names from DNS answers with their addresses.
+    Fqdns {
+        /// Only names of this shape, as `matchPattern` has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Only names that this endpoint (`namespace/pod`) asked for first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        endpoint: Option<String>,
+    },
     /// Connections, one a line.
     Conntrack {
         /// At most so many.
@@ -46,6 +55,11 @@ mod tests {
         let cases = [
             (Request::Status, r#""status""#),
             (Request::Conntrack { limit: 5 }, r#"{"conntrack":{"limit":5}}"#),
+            (Request::Fqdns { name: None, endpoint: None }, r#"{"fqdns":{}}"#),
+            (
+                Request::Fqdns { name: Some("*.a".into()), endpoint: Some("b/c".into()) },
+                r#"{"fqdns":{"name":"*.a","endpoint":"b/c"}}"#,
+            ),
             (Request::PolicyMap { endpoint: "a/b".into() }, r#"{"policy_map":{"endpoint":"a/b"}}"#),
         ];
         for (request, text) in cases {

@@ -40,8 +40,8 @@ fn errors_name_line_column_and_what_was_meant() {
     let cases = [
         (
             "node: {}\ndatapth: {}\n",
-            "sluice.yaml:2:1: unknown field `datapth`, expected one of `node`, `gateway`, `hostPort`, `policy`, `datapath`, \
-             `xdp`, `api`, `flowLog`, `state`, `process`, `log`; did you mean `datapath`?",
+            "sluice.yaml:2:1: unknown field `datapth`, expected one of `node`, `gateway`, `hostPort`, `policy`, `dns`, \
+             `datapath`, `xdp`, `api`, `flowLog`, `state`, `process`, `log`; did you mean `datapath`?",
         ),
         (
             "policy:\n  enforcementmode: always\n",
@@ -70,6 +70,15 @@ fn errors_name_line_column_and_what_was_meant() {
              space)",
         ),
         (
+            "dns:\n  refusal: nxdomain\n  answerTimeout: 1ms\n",
+            "sluice.yaml:3:3: dns.answerTimeout: must be from 10ms to 30s",
+        ),
+        ("dns: {maxNames: 0}\n", "sluice.yaml: dns.maxNames: must be from 1 to 1000000"),
+        (
+            "dns:\n  refusal: refuse\n",
+            "sluice.yaml:2:12: dns.refusal: unknown variant `refuse`, expected `refused` or `nxdomain`; did you mean `refused`?",
+        ),
+        (
             "api: {socket: run.sock}\n",
             "sluice.yaml: api.socket: must be an absolute path of at most 107 bytes",
         ),
@@ -77,6 +86,15 @@ fn errors_name_line_column_and_what_was_meant() {
     for (text, expected) in cases {
         assert_eq!(parse(text), Err(expected.to_owned()), "{text}");
     }
+}
+
+#[test]
+fn dns_settings_reach_whom_they_are_for() {
+    assert_eq!(Config::default().dns.limits(), policy::fqdn::Limits::default());
+    let config = parse("dns: {minTTL: 1m, grace: 0s, maxNames: 7, refusal: nxdomain}\n").expect("valid");
+    let limits = config.dns.limits();
+    assert_eq!((limits.min_ttl, limits.grace, limits.names), (60, 0, 7));
+    assert!(config.dns.l7_settings().dns_nxdomain && !Dns::default().l7_settings().dns_nxdomain);
 }
 
 #[test]

@@ -18,10 +18,21 @@ pub enum Reason {
     Stop,
     /// The worker's thread ended.
     WorkerEnded,
+    /// The worker handed a DNS answer over.
+    Learnt,
+    /// It was found out which addresses connections use.
+    Checked,
 }
 
-const REASONS: [Reason; 5] =
-    [Reason::Files, Reason::Reload, Reason::Links, Reason::Stop, Reason::WorkerEnded];
+const REASONS: [Reason; 7] = [
+    Reason::Files,
+    Reason::Reload,
+    Reason::Links,
+    Reason::Stop,
+    Reason::WorkerEnded,
+    Reason::Learnt,
+    Reason::Checked,
+];
 
 /// The ringing end.
 #[derive(Clone, Debug)]
@@ -54,8 +65,15 @@ impl Bell {
 }
 
 impl Waiter {
-    /// Waits for a ring, at most so long.
+    /// Waits until there is a reason, at most so long.
     pub fn wait(&self, timeout: Duration) {
+        if !REASONS.iter().any(|reason| self.is_pending(*reason)) {
+            self.pause(timeout);
+        }
+    }
+
+    /// Waits for a ring, at most so long; earlier ones that nobody has taken do not count.
+    pub fn pause(&self, timeout: Duration) {
         let _ = self.woken.recv_timeout(timeout);
     }
 

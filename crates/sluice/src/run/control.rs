@@ -11,6 +11,7 @@
 use super::bell::{Reason, Waiter};
 use super::clock::Clock;
 use super::files::Sources;
+use super::fqdn::{self, Learning};
 use super::heartbeat;
 use super::ports::{Pod, Ports, Wanted};
 use super::rules::Rules;
@@ -41,6 +42,9 @@ const RECONCILE: Duration = Duration::from_secs(2);
 /// Quiet time after an interface event: creating a pod's veth makes several.
 const SETTLE: Duration = Duration::from_millis(10);
 
+/// Batches of DNS answers put in force before anything else is looked at.
+const BATCHES: usize = 16;
+
 /// Silence of the worker after which it counts as hung.
 const HUNG: Duration = Duration::from_secs(3);
 
@@ -68,6 +72,8 @@ pub struct Control {
     pub clock: Clock,
     /// Fingerprint of the files in force.
     pub fingerprint: u64,
+    /// What the worker sees of DNS.
+    pub learning: Learning,
 }
 
 impl Control {
@@ -78,8 +84,12 @@ impl Control {
     pub fn run(&mut self, waiter: &Waiter) -> Result<()> {
         let mut reconciled = Instant::now();
         loop {
-            waiter.wait(TICK);
+            if !self.learning.is_behind() {
+                waiter.wait(TICK);
+            }
+            self.learn(waiter);
             if waiter.take(Reason::Stop) {
+                self.shared.set_identities(self.rules.engine().export_identities());
                 return Ok(());
             }
             if waiter.take(Reason::WorkerEnded) {
@@ -87,19 +97,20 @@ impl Control {
             }
             let forced = waiter.take(Reason::Reload);
             if waiter.take(Reason::Files) || forced {
-                settle(waiter, Reason::Files, DEBOUNCE);
+                self.settle(waiter, Reason::Files, DEBOUNCE);
                 if self.reload(forced) {
                     reconciled = Instant::now();
                 }
             }
             let links = waiter.take(Reason::Links);
             if links {
-                settle(waiter, Reason::Links, SETTLE);
+                self.settle(waiter, Reason::Links, SETTLE);
             }
             if links || reconciled.elapsed() >= RECONCILE {
                 self.reconcile(false);
                 reconciled = Instant::now();
             }
+            self.forget();
             if heartbeat::is_alive(&self.shared.worker, &self.clock, HUNG) {
                 self.service.alive();
             }
@@ -202,7 +213,62 @@ impl Control {
             v6: Addr::v6(self.config.gateway.v6.octets()),
         };
         let epoch = self.shared.snapshot.load().epoch + 1;
-        self.shared.snapshot.store(Arc::new(Snapshot { epoch, policy, ports, gateway, ..Snapshot::default() }));
+        let learnt = self.learning.learnt();
+        self.shared.snapshot.store(Arc::new(Snapshot {
+            epoch,
+            policy,
+            ports,
+            gateway,
+            learnt,
+            ..Snapshot::default()
+        }));
+    }
+
+    /// Puts DNS answers in force that the worker has handed over; each waits for it.
+    fn learn(&mut self, waiter: &Waiter) {
+        if !waiter.take(Reason::Learnt) && !self.learning.is_behind() {
+            return;
+        }
+        // Not until there are none: who floods with answers must not keep files and interfaces waiting.
+        for _ in 0..BATCHES {
+            if !self.learning.learn(self.rules.engine_mut(), fqdn::seconds(&self.clock)) {
+                return;
+            }
+            self.publish_names();
+            self.shared.worker.wake();
+        }
+    }
+
+    /// Lets names expire.
+    fn forget(&mut self) {
+        self.learning.sweep(self.rules.engine_mut(), fqdn::seconds(&self.clock));
+        self.publish_names();
+    }
+
+    /// Swaps in what DNS changed. Ports stay as they are, and connections are judged again only if a verdict may have
+    /// changed.
+    fn publish_names(&self) {
+        let old = self.shared.snapshot.load();
+        let (policy, learnt) = (self.rules.snapshot(), self.learning.learnt());
+        if Arc::ptr_eq(&policy, &old.policy) && learnt == old.learnt {
+            return;
+        }
+        let epoch = old.epoch + u64::from(policy.epoch != old.policy.epoch);
+        self.shared.snapshot.store(Arc::new(Snapshot { epoch, policy, learnt, ..Snapshot::clone(&old) }));
+    }
+
+    /// Waits until `reason` has not been rung for `quiet`, but not for ever. DNS answers do not wait meanwhile.
+    fn settle(&mut self, waiter: &Waiter, reason: Reason, quiet: Duration) {
+        for _ in 0..20 {
+            let begun = Instant::now();
+            while let Some(rest) = quiet.checked_sub(begun.elapsed()).filter(|rest| !rest.is_zero()) {
+                waiter.pause(rest);
+                self.learn(waiter);
+            }
+            if !waiter.take(reason) {
+                return;
+            }
+        }
     }
 
     /// The node's own addresses: what the inventory says and what the kernel has.
@@ -250,16 +316,6 @@ impl Control {
     pub fn status_line(&self) -> String {
         let ports = self.ports.open().count();
         format!("{ports} ports, policy epoch {}", self.rules.snapshot().epoch)
-    }
-}
-
-/// Waits until `reason` has not been rung for `quiet`, but not for ever.
-fn settle(waiter: &Waiter, reason: Reason, quiet: Duration) {
-    for _ in 0..20 {
-        std::thread::sleep(quiet);
-        if !waiter.take(reason) {
-            return;
-        }
     }
 }
 

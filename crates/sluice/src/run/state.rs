@@ -1,10 +1,11 @@
-//! What survives a restart: identity numbers and established connections, in one file.
+//! What survives a restart: identity numbers and established connections in one file, names from DNS in another.
 //!
 //! Written on clean exit and every few seconds; taken from the worker in bounded pieces, so that no packet waits for
 //! it, and replaced whole, so that a crash leaves the last version. A file that cannot be read is left alone and
 //! costs what it held, never the start.
 
 mod connection;
+mod names;
 
 use super::rules::Rules;
 use super::shared::Shared;
@@ -12,6 +13,7 @@ use crate::config::State;
 use anyhow::{Context as _, Result, ensure};
 use connection::SavedConnection;
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
+use names::NamesFile;
 use policy::IdentityState;
 use serde::{Deserialize, Serialize};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -49,6 +51,7 @@ struct Saved {
 pub struct StateFile {
     path: PathBuf,
     loaded: Option<Saved>,
+    names: NamesFile,
     failed: bool,
 }
 
@@ -67,20 +70,26 @@ impl StateFile {
                 None
             }
         };
-        Some(Self { path, loaded, failed: false })
+        Some(Self { path, loaded, names: NamesFile::open(&settings.dir), failed: false })
     }
 
-    /// Removes the file.
+    /// Removes the files.
     ///
     /// # Errors
-    /// When it exists and cannot be removed.
+    /// When one exists and cannot be removed.
     pub fn remove(settings: &State) -> Result<()> {
-        match std::fs::remove_file(settings.dir.join(FILE)) {
+        let removed = [std::fs::remove_file(settings.dir.join(FILE)), NamesFile::remove(&settings.dir)];
+        removed.into_iter().try_for_each(|outcome| match outcome {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).context("remove saved state")
             }
             _ => Ok(()),
-        }
+        })
+    }
+
+    /// Gives the engine the names from DNS back, as far as they have not ended by `now`.
+    pub fn restore_names(&mut self, rules: &mut Rules, now: u64) {
+        self.names.restore(rules, now);
     }
 
     /// Gives the engine its identity numbers back.
@@ -119,9 +128,10 @@ impl StateFile {
         tracing::info!(restored, total, "connections restored");
     }
 
-    /// Writes the file. Failure is reported once and tried again next time.
-    pub fn save(&mut self, shared: &Shared) {
-        let outcome = self.write(shared);
+    /// Writes the files; `last` says that there will be no other time. Failure is reported once and tried again next
+    /// time.
+    pub fn save(&mut self, shared: &Shared, last: bool) {
+        let outcome = self.write(shared).and(self.names.save(shared, last));
         match outcome {
             Err(error) if !self.failed => {
                 tracing::warn!(file = %self.path.display(), "state is not saved: {error:#}");
@@ -172,7 +182,7 @@ impl Saver {
             let mut pause = interval;
             while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
                 let begun = Instant::now();
-                file.save(&shared);
+                file.save(&shared, false);
                 pause = interval.max(begun.elapsed() * IDLE_SHARE);
             }
             file
@@ -186,7 +196,7 @@ impl Saver {
     pub fn finish(self, shared: &Shared) {
         drop(self.stop);
         if let Ok(mut file) = self.thread.join() {
-            file.save(shared);
+            file.save(shared, true);
         }
     }
 }

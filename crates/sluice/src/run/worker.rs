@@ -12,6 +12,7 @@ use crate::config::Polling;
 use afxdp::{Waker, XskIo};
 use anyhow::{Context as _, Result, anyhow};
 use crossbeam::channel::{Receiver, Sender, bounded};
+use datapath::learn::LearnWriter;
 use datapath::stats::SharedLoad;
 use datapath::{DatapathConfig, SharedSnapshot, Worker};
 use flowlog::ring::EventWriter;
@@ -63,6 +64,8 @@ pub struct Setup {
     pub cpu: Option<usize>,
     /// Its clock.
     pub clock: Clock,
+    /// Where it tells DNS answers.
+    pub learn: LearnWriter,
     /// Whether to leave frames in the rings until [`Thread::go`].
     pub hold: bool,
 }
@@ -148,6 +151,11 @@ impl Link {
         answered.recv_timeout(PATIENCE).map_err(|_| anyhow!("the worker does not answer"))
     }
 
+    /// Ends its sleep, so that it sees a new snapshot at once.
+    pub fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// What the worker says about its load while it runs.
     #[must_use]
     pub fn load(&self) -> &SharedLoad {
@@ -168,8 +176,9 @@ fn work(
     stop: &AtomicBool,
     hold: &AtomicBool,
 ) -> Result<()> {
-    let Setup { io, config, snapshot, events, polling, clock, .. } = setup;
+    let Setup { io, config, snapshot, events, polling, clock, learn, .. } = setup;
     let mut worker = Worker::new(io, config, snapshot, events, seed());
+    worker.set_learning(learn);
     let look = |worker: &mut Worker<XskIo>| {
         let now = clock.now();
         load.last_poll.store(now.as_nanos(), Ordering::Relaxed);
