@@ -216,4 +216,44 @@ mod tests {
         answers.send((question, used)).expect("the sweep listens");
         assert_eq!(sweep(&mut learning, 232), 1);
     }
+
+    /// The way that an answer waits for, without the worker: ring, bell, engine, snapshot.
+    #[test]
+    fn an_answer_does_not_wait_for_the_clock() {
+        let (writer, mut learning, ..) = parts();
+        let (bell, waiter) = crate::run::bell::bell();
+        let mut writer = writer.waking(move || {
+            bell.ring(Reason::Learnt);
+        });
+        let snapshot = datapath::SharedSnapshot::default();
+        let swapped = Arc::clone(&snapshot);
+        let control = std::thread::spawn(move || {
+            let mut engine = Engine::new(Options::default());
+            while learning.learnt() < 100 {
+                waiter.wait(Duration::from_secs(60));
+                if waiter.take(Reason::Learnt) {
+                    while learning.learn(&mut engine, 100) {
+                        let (policy, learnt) = (engine.snapshot(), learning.learnt());
+                        let next = datapath::Snapshot { policy, learnt, ..Default::default() };
+                        swapped.store(Arc::new(next));
+                    }
+                }
+            }
+        });
+        let mut waits = Vec::new();
+        for seq in 1..=100 {
+            // Long enough for the other thread to sleep.
+            std::thread::sleep(Duration::from_millis(1));
+            let begun = Instant::now();
+            tell(&mut writer, u8::try_from(seq).unwrap_or(1), 10);
+            while snapshot.load().learnt < seq {
+                assert!(begun.elapsed() < Duration::from_secs(30), "nobody took the answer");
+                std::thread::yield_now();
+            }
+            waits.push(begun.elapsed());
+        }
+        control.join().expect("the other thread ends");
+        waits.sort_unstable();
+        println!("from the worker into force: median {:?}, worst {:?}", waits[50], waits[99]);
+    }
 }
