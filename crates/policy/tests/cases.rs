@@ -102,7 +102,9 @@ fn ask_oracle(
 ) -> Vec<String> {
     let read = document::Options { empty_list: EmptyList::Nothing, ..document::Options::default() };
     let loaded = document::load(text, "policies.yaml", &read);
-    let world = World { inventory, policies: &loaded.policies, groups: &loaded.cidr_groups };
+    let options = Options { empty_list: EmptyList::Nothing, ..Options::default() };
+    let world =
+        World { inventory, policies: &loaded.policies, groups: &loaded.cidr_groups, options: &options };
     let mut differences = Vec::new();
     for (flow, expected) in flows.iter().zip(expected) {
         let [egress, ingress] = world.flow(flow);

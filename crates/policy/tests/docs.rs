@@ -6,7 +6,7 @@
 //!   `SRC -> DST PROTO/PORT [METHOD PATH [NAME=VALUE]… | dns NAME | kafka KEY TOPIC,…] => VERDICT` or `warning: TEXT`;
 //! - `yaml mistake`: a document that is rejected, followed by a `text errors` block with a part of each finding.
 
-use policy::conformance::{DnsFacts, Flow, HttpFacts, KafkaFacts, Offline};
+use policy::conformance::{DnsFacts, Flow, HttpFacts, KafkaFacts, Offline, TlsFacts};
 use policy::document::{self, EmptyList, Severity, load_inventory};
 use policy::engine::SourceFile;
 use policy::inventory::Inventory;
@@ -49,6 +49,8 @@ fn settings(text: &str) -> Options {
         match (key, value) {
             ("emptyListMeans", "nothing") => options.empty_list = EmptyList::Nothing,
             ("enforcementMode", "always") => options.enforcement = EnforcementMode::Always,
+            ("auditMode", "true") => options.audit = true,
+            ("auditEndpoints", _) => options.audit_endpoints = list(),
             ("auditNamespaces", _) => options.audit_namespaces = list(),
             _ => panic!("unknown setting: {line}"),
         }
@@ -73,6 +75,7 @@ fn flow(line: &str) -> Option<(Flow, &str)> {
     match words.next() {
         None => {}
         Some("dns") => flow.dns = Some(DnsFacts { name: words.next()?.into() }),
+        Some("tls") => flow.tls = Some(TlsFacts { server_name: words.next().map(str::to_owned) }),
         Some("kafka") => {
             let api_key = words.next()?.parse().ok()?;
             let topics = words.next()?.split(',').map(str::to_owned).collect();

@@ -3,9 +3,9 @@
 mod oracle;
 
 use oracle::World;
-use policy::conformance::{DnsFacts, Flow, HttpFacts, Offline};
+use policy::conformance::{DnsFacts, Flow, HttpFacts, KafkaFacts, Offline, TlsFacts};
 use policy::document::{Options as ReadOptions, load, load_inventory};
-use policy::engine::{Options, SourceFile};
+use policy::engine::{EnforcementMode, Options, SourceFile};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -70,13 +70,17 @@ fn selector() -> BoxedStrategy<String> {
 }
 
 fn peers(from: &'static str) -> BoxedStrategy<String> {
-    let entities = one(&["all", "world", "cluster", "host", "remote-node", "kube-apiserver", "health"]);
+    let entities = one(&[
+        "all", "world", "cluster", "host", "remote-node", "kube-apiserver", "health", "none", "unmanaged",
+        "init, ingress",
+    ]);
     let cidr = one(&["10.0.0.0/8", "10.1.0.0/16", "1.1.1.1/32", "0.0.0.0/0", "2001:db8::/32", "::/0"]);
     let set = one(&[
         "{cidr: 10.0.0.0/8, except: [10.1.0.0/16]}",
         "{cidr: 10.1.0.0/16, except: [10.1.9.0/24, 10.1.2.3/32]}",
         "{cidr: 0.0.0.0/0, except: [10.0.0.0/8]}",
         "{cidrGroupRef: g}",
+        "{cidrGroupSelector: {matchLabels: {kind: g}}, except: [10.1.2.3/32]}",
     ]);
     let mut kinds = vec![
         Just(String::new()).boxed(),
@@ -94,6 +98,7 @@ fn peers(from: &'static str) -> BoxedStrategy<String> {
                 "toServices: [{k8sService: {serviceName: s1, namespace: b}}]",
                 "toServices: [{k8sService: {serviceName: s2, namespace: b}}]",
                 "toServices: [{k8sService: {serviceName: gone, namespace: b}}]",
+                "toServices: [{k8sServiceSelector: {selector: {matchLabels: {kind: s}}, namespace: b}}]",
             ])
             .boxed(),
         );
@@ -127,18 +132,28 @@ fn ports(from: &'static str, deny: bool) -> BoxedStrategy<String> {
         ])
         .boxed(),
     ];
+    // A deny element may hold conditions where the document is annotated so.
+    kinds.push(one(&[
+        "toPorts: [{ports: [{port: \"80\", protocol: TCP}], rules: {http: [{method: GET, path: \"/a.*\"}]}}]",
+        "toPorts: [{ports: [{port: \"80\", endPort: 90, protocol: TCP}], rules: {http: [{path: \"/b\"}]}}]",
+        "toPorts: [{ports: [{port: \"80\", protocol: TCP}], rules: {http: [{headers: [X-Env]}, {headerMatches: [{name: X-Env, value: b, mismatch: REPLACE}]}]}}]",
+        "toPorts: [{ports: [{port: \"9092\", protocol: TCP}], rules: {kafka: [{role: produce, topic: one}, {apiKey: fetch}]}}]",
+        "toPorts: [{ports: [{port: \"9092\", protocol: TCP}], rules: {kafka: [{topic: two}]}}]",
+        "toPorts: [{ports: [{port: \"80\", protocol: TCP}], rules: {kafka: [{topic: two}]}}]",
+        "toPorts: [{ports: [{port: \"443\", protocol: TCP}], serverNames: [\"*.example.com\"]}]",
+        "toPorts: [{ports: [{port: \"443\", protocol: TCP}], serverNames: [one.example.com]}]",
+    ]).boxed());
+    if from == "to" {
+        kinds.push(one(&[
+            "toPorts: [{ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: \"*.example.com\"}]}}]",
+            "toPorts: [{ports: [{port: \"53\", protocol: UDP}], rules: {dns: [{matchName: one.example.com}]}}]",
+        ]).boxed());
+    }
     if !deny {
         kinds.push(one(&[
-            "toPorts: [{ports: [{port: \"80\", protocol: TCP}], rules: {http: [{method: GET, path: \"/a.*\"}]}}]",
-            "toPorts: [{ports: [{port: \"80\", endPort: 90, protocol: TCP}], rules: {http: [{path: \"/b\"}]}}]",
             "toPorts: [{ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{}]}}]",
+            "toPorts: [{ports: [{port: \"8080\", protocol: TCP}]}], authentication: {mode: required}",
         ]).boxed());
-        if from == "to" {
-            kinds.push(one(&[
-                "toPorts: [{ports: [{port: \"53\", protocol: ANY}], rules: {dns: [{matchPattern: \"*.example.com\"}]}}]",
-                "toPorts: [{ports: [{port: \"53\", protocol: UDP}], rules: {dns: [{matchName: one.example.com}]}}]",
-            ]).boxed());
-        }
     }
     proptest::strategy::Union::new(kinds).boxed()
 }
@@ -169,12 +184,18 @@ fn document() -> BoxedStrategy<String> {
         maybe("egressDeny", "to"),
     );
     let default = one(&["", "", "  enableDefaultDeny: {ingress: false, egress: false}\n"]);
-    (kind, subject, lists, default)
-        .prop_map(|(kind, subject, (a, b, c, d), default)| {
+    let notes = one(&[
+        "sluice.io/extensions: deny-conditions",
+        "sluice.io/extensions: deny-conditions",
+        "sluice.io/extensions: deny-conditions, sluice.io/audit: \"true\"",
+        "",
+    ]);
+    (kind, subject, lists, default, notes)
+        .prop_map(|(kind, subject, (a, b, c, d), default, notes)| {
             let (kind, namespace) = kind.split_once(' ').unwrap_or((&kind, ""));
             let namespace = if namespace.is_empty() { String::new() } else { format!(", namespace: {namespace}") };
             let lists: String = [a, b, c, d].into_iter().flatten().collect();
-            format!("apiVersion: cilium.io/v2\nkind: {kind}\nmetadata: {{name: p{namespace}}}\nspec:\n  {subject}\n{lists}{default}---\n")
+            format!("apiVersion: cilium.io/v2\nkind: {kind}\nmetadata: {{name: p{namespace}, annotations: {{{notes}}}}}\nspec:\n  {subject}\n{lists}{default}---\n")
         })
         .boxed()
 }
@@ -189,14 +210,30 @@ fn flows() -> Vec<Flow> {
                 ("TCP", 85),
                 ("UDP", 53),
                 ("TCP", 53),
+                ("TCP", 443),
+                ("TCP", 9092),
                 ("SCTP", 80),
                 ("ICMP", 8),
                 ("ICMPv6", 128),
             ] {
-                let http = (proto == "TCP" && port != 53).then(|| HttpFacts {
+                let odd = src.len() % 2 == 1;
+                let http = (proto == "TCP" && [80, 85, 8080].contains(&port)).then(|| HttpFacts {
                     method: "GET".into(),
                     path: if port == 85 { "/b".into() } else { "/abc".into() },
+                    headers: odd.then(|| ("X-Env".to_owned(), "a".to_owned())).into_iter().collect(),
                     ..HttpFacts::default()
+                });
+                let kafka = (port == 9092).then(|| KafkaFacts {
+                    api_key: i16::from(dst.len() % 2 == 1),
+                    topics: if odd { vec!["one".into(), "two".into()] } else { vec!["one".into()] },
+                    ..KafkaFacts::default()
+                });
+                let tls = (port == 443).then(|| TlsFacts {
+                    server_name: match dst.len() % 3 {
+                        0 => None,
+                        1 => Some("one.example.com".into()),
+                        _ => Some("two.example.com".into()),
+                    },
                 });
                 let dns = (port == 53).then(|| DnsFacts {
                     name: if src.len() % 2 == 0 { "one.example.com" } else { "x.example.com" }.into(),
@@ -210,7 +247,8 @@ fn flows() -> Vec<Flow> {
                     port,
                     http,
                     dns,
-                    ..Flow::default()
+                    kafka,
+                    tls,
                 });
             }
         }
@@ -218,20 +256,42 @@ fn flows() -> Vec<Flow> {
     flows
 }
 
-const GROUP: &str = "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: g}\nspec: {externalCIDRs: [1.1.1.0/24, 10.1.2.0/24]}\n---\n";
+const GROUP: &str = "apiVersion: cilium.io/v2\nkind: CiliumCIDRGroup\nmetadata: {name: g, labels: {kind: g}}\nspec: {externalCIDRs: [1.1.1.0/24, 10.1.2.0/24]}\n---\n";
+
+/// Settings: mostly the default ones.
+fn settings() -> BoxedStrategy<Options> {
+    let with = |change: fn(&mut Options)| {
+        let mut options = Options::default();
+        change(&mut options);
+        Just(options)
+    };
+    prop_oneof![
+        4 => with(|_| {}),
+        1 => with(|options| options.enforcement = EnforcementMode::Always),
+        1 => with(|options| options.enforcement = EnforcementMode::Never),
+        1 => with(|options| options.audit = true),
+        1 => with(|options| options.audit_namespaces = vec!["a".into()]),
+        1 => with(|options| options.audit_endpoints = vec!["b/db".into(), "/n1".into()]),
+    ]
+    .boxed()
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn compiled_maps_agree_with_the_oracle(documents in proptest::collection::vec(document(), 1..6)) {
+    fn compiled_maps_agree_with_the_oracle(
+        documents in proptest::collection::vec(document(), 1..6),
+        options in settings(),
+    ) {
         let inventory = load_inventory(INVENTORY, "inventory.yaml").expect("a valid inventory");
         let text = format!("{GROUP}{}", documents.concat());
         let loaded = load(&text, "p.yaml", &ReadOptions::default());
         let flows = flows();
-        let world = World { inventory: &inventory, policies: &loaded.policies, groups: &loaded.cidr_groups };
+        let (policies, groups) = (&loaded.policies, &loaded.cidr_groups);
+        let world = World { inventory: &inventory, policies, groups, options: &options };
         let files = [SourceFile { path: "p.yaml".into(), text: text.clone() }];
-        let offline = Offline::new(&inventory, &files, &Options::default());
+        let offline = Offline::new(&inventory, &files, &options);
         let verdicts = offline.verdicts(&flows).expect("all ends exist");
         for (flow, line) in flows.iter().zip(&verdicts.verdicts) {
             let [egress, ingress] = world.flow(flow);

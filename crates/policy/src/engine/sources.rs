@@ -92,12 +92,45 @@ impl Engine {
         self.load(files, true)
     }
 
-    fn load(&mut self, files: Vec<SourceFile>, rejecting: bool) -> Report {
-        let options = document::Options {
+    /// Puts the policies of these files in force beside those of the others, and takes those of the files in `gone`
+    /// away. Reports about these files only.
+    pub fn update_policies(&mut self, files: Vec<SourceFile>, gone: &[String]) -> Report {
+        let options = self.reading();
+        let first = !std::mem::replace(&mut self.sources.started, true);
+        let mut changed = BTreeMap::new();
+        let mut documents = Vec::new();
+        for source in files {
+            let (path, old) = match self.sources.files.remove_entry(source.path.as_str()) {
+                Some((path, old)) => (path, old),
+                None => (source.path.as_str().into(), File::default()),
+            };
+            let file = match old.text == source.text {
+                true => old,
+                false => File::read(&path, source.text, old, first, &options),
+            };
+            changed.insert(Arc::clone(&path), file.policies.clone());
+            documents.extend(file.reports.iter().cloned());
+            self.sources.files.insert(path, file);
+        }
+        for path in gone {
+            if let Some((path, _)) = self.sources.files.remove_entry(path.as_str()) {
+                changed.insert(path, Vec::new());
+            }
+        }
+        self.put_in_force(changed);
+        Report { documents }
+    }
+
+    fn reading(&self) -> document::Options {
+        document::Options {
             empty_list: self.options.empty_list,
             cluster: self.options.scope_to_cluster.then(|| Arc::clone(&self.options.cluster)),
             max_file_bytes: self.options.max_file_bytes,
-        };
+        }
+    }
+
+    fn load(&mut self, files: Vec<SourceFile>, rejecting: bool) -> Report {
+        let options = self.reading();
         let mut before = std::mem::take(&mut self.sources.files);
         let first = !std::mem::replace(&mut self.sources.started, true) && !rejecting;
         let mut changed = BTreeMap::new();
@@ -117,6 +150,13 @@ impl Engine {
             self.sources.files.insert(path, file);
         }
         changed.extend(before.into_keys().map(|path| (path, Vec::new())));
+        let documents = self.sources.files.values().flat_map(|file| &file.reports).cloned().collect();
+        self.put_in_force(changed);
+        Report { documents }
+    }
+
+    /// Compiles what changed, with the groups and the quarantines of all files.
+    fn put_in_force(&mut self, changed: BTreeMap<Arc<str>, Vec<Arc<Policy>>>) {
         let files = self.sources.files.values();
         let groups = files.clone().flat_map(|file| &file.groups).cloned().collect();
         let mut quarantine: Vec<Quarantine> =
@@ -124,9 +164,7 @@ impl Engine {
         for lost in quarantine.iter_mut().filter(|held| held.policy.kind == "CiliumCIDRGroup") {
             lost.subjects = denied_by_group(files.clone().flat_map(|file| &file.policies), &lost.policy.name);
         }
-        let documents = files.flat_map(|file| &file.reports).cloned().collect();
         self.replace_documents(changed, groups, quarantine);
-        Report { documents }
     }
 }
 

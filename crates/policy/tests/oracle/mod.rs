@@ -4,6 +4,7 @@
 
 use policy::Direction;
 use policy::conformance::{Flow, protocol};
+use policy::engine::{EnforcementMode, Options};
 use policy::inventory::{Inventory, Node, Pod};
 use policy::label::{CLUSTER, Label, LabelSet, NAMESPACE, NAMESPACE_LABELS_PREFIX, SERVICE_ACCOUNT};
 use policy::rule::{
@@ -18,6 +19,7 @@ pub(crate) struct World<'a> {
     pub inventory: &'a Inventory,
     pub policies: &'a [Policy],
     pub groups: &'a [CidrGroup],
+    pub options: &'a Options,
 }
 
 /// One end of a flow.
@@ -66,47 +68,93 @@ impl<'a> World<'a> {
             End::Node(node) => &*node.name,
             _ => return Answer { word: "none".to_owned(), l7: None },
         };
-        let rules: Vec<&Rule> = self
+        if self.options.enforcement == EnforcementMode::Never {
+            return Outcome::Plain.answer(flow);
+        }
+        let rules: Vec<(&Policy, &Rule)> = self
             .policies
             .iter()
-            .flat_map(|p| &p.rules)
-            .filter(|rule| self.selects(&rule.subject, subject))
+            .flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)))
+            .filter(|(_, rule)| self.selects(&rule.subject, subject))
             .collect();
-        let enforced = rules.iter().any(|rule| rule.default_deny(direction) == DefaultDeny::On);
+        let judge = |with_audited: bool| {
+            let rules: Vec<&Rule> = rules
+                .iter()
+                .filter(|(policy, _)| with_audited || !policy.audit)
+                .map(|(_, rule)| *rule)
+                .collect();
+            self.outcome(&rules, direction, (subject, peer, own_node), flow)
+        };
+        let (binding, all) = (judge(false), judge(true));
+        if self.is_audited(subject) {
+            return match all {
+                Outcome::Denied => Outcome::Plain.answer(flow),
+                other => other.audited().answer(flow),
+            };
+        }
+        match (binding, all) {
+            // What only policies in audit mode would inspect is inspected, and let pass.
+            (Outcome::Plain, inspected @ Outcome::Inspected { .. }) => inspected.audited().answer(flow),
+            (binding, _) => binding.answer(flow),
+        }
+    }
+
+    fn is_audited(&self, subject: End<'_>) -> bool {
+        let options = self.options;
+        let (namespace, name) = match subject {
+            End::Pod(pod) => (&*pod.namespace, &*pod.name),
+            End::Node(node) => ("", &*node.name),
+            _ => return false,
+        };
+        let by_namespace = options.audit_namespaces.iter().any(|ns| !namespace.is_empty() && **ns == *namespace);
+        let by_name = options.audit_endpoints.iter().any(|one| **one == *format!("{namespace}/{name}"));
+        options.audit || by_namespace || by_name
+    }
+
+    /// What these rules say, if there were no others.
+    fn outcome<'r>(
+        &self,
+        rules: &[&'r Rule],
+        direction: Direction,
+        (subject, peer, own_node): (End<'_>, End<'_>, &str),
+        flow: &Flow,
+    ) -> Outcome<'r> {
+        let enforced = self.options.enforcement == EnforcementMode::Always
+            || rules.iter().any(|rule| rule.default_deny(direction) == DefaultDeny::On);
         let entries: Vec<&Entry> = rules
             .iter()
             .flat_map(|rule| rule.entries(direction))
             .filter(|entry| self.peers_match(&entry.peers, peer, own_node))
             .filter(|entry| self.ports_match(&entry.ports, direction, subject, flow).0)
             .collect();
-        let denied = Answer { word: "denied".to_owned(), l7: None };
-        if entries.iter().any(|entry| entry.deny && entry.l7.is_none()) {
-            return denied;
+        let out_of_sight = |entry: &Entry| entry.l7.is_some() && !entry.server_names.is_empty();
+        let plain = |entry: &Entry| entry.l7.is_none() && entry.server_names.is_empty();
+        if entries.iter().any(|entry| entry.deny && (plain(entry) || out_of_sight(entry))) {
+            return Outcome::Denied;
         }
-        if entries.iter().any(|entry| entry.unsupported.is_some()) {
-            return denied;
+        if entries.iter().any(|entry| !entry.deny && (entry.unsupported.is_some() || out_of_sight(entry))) {
+            return Outcome::Denied;
         }
         let own_host = direction == Direction::Ingress
             && matches!(subject, End::Pod(_))
             && matches!(peer, End::Node(node) if *node.name == *own_node);
-        let plain: Vec<&&Entry> = entries.iter().filter(|entry| !entry.deny && entry.l7.is_none()).collect();
-        let redirects: Vec<&L7Rules> =
-            entries.iter().filter(|entry| !entry.deny).filter_map(|entry| entry.l7.as_ref()).collect();
-        if enforced && plain.is_empty() && redirects.is_empty() && !own_host {
-            return denied;
+        let plain: Vec<&Entry> = entries.iter().copied().filter(|entry| !entry.deny && plain(entry)).collect();
+        let (allow, deny): (Vec<&Entry>, Vec<&Entry>) =
+            entries.iter().copied().filter(|entry| kind_of(entry).is_some()).partition(|entry| !entry.deny);
+        if enforced && plain.is_empty() && allow.is_empty() && !own_host {
+            return Outcome::Denied;
         }
-        let first =
-            ["http", "kafka", "dns"].into_iter().find(|kind| redirects.iter().any(|r| r.protocol() == *kind));
-        let Some(kind) = first else { return Answer { word: "allowed".to_owned(), l7: None } };
-        let names_port = |entry: &&&Entry| self.ports_match(&entry.ports, direction, subject, flow).1;
+        let asked = |kind: &&str| allow.iter().chain(&deny).any(|entry| kind_of(entry) == Some(*kind));
+        let Some(kind) = ["http", "kafka", "tls", "dns"].into_iter().find(asked) else {
+            return Outcome::Plain;
+        };
+        let names_port = |entry: &&Entry| self.ports_match(&entry.ports, direction, subject, flow).1;
         let everything = !enforced
             || match kind {
                 "dns" => plain.iter().any(names_port),
                 _ => own_host || !plain.is_empty(),
             };
-        let has_message = flow.http.is_some() || flow.dns.is_some() || flow.kafka.is_some();
-        let l7 = has_message.then(|| message_allowed(kind, everything, &redirects, flow));
-        Answer { word: format!("redirect:{kind}"), l7 }
+        Outcome::Inspected { kind, everything, allow, deny, audit: false }
     }
 
     fn selects(&self, subject: &Subject, end: End<'_>) -> bool {
@@ -289,35 +337,89 @@ fn entity_matches(entity: Entity, labels: &LabelSet) -> bool {
     }
 }
 
-fn message_allowed(kind: &str, everything: bool, rules: &[&L7Rules], flow: &Flow) -> bool {
+fn kind_of(entry: &Entry) -> Option<&'static str> {
+    match &entry.l7 {
+        Some(rules) => Some(rules.protocol()),
+        None => (!entry.server_names.is_empty()).then_some("tls"),
+    }
+}
+
+/// What rules say about a connection.
+enum Outcome<'a> {
+    Denied,
+    Plain,
+    Inspected { kind: &'static str, everything: bool, allow: Vec<&'a Entry>, deny: Vec<&'a Entry>, audit: bool },
+}
+
+impl Outcome<'_> {
+    fn audited(self) -> Self {
+        match self {
+            Self::Inspected { kind, everything, allow, deny, .. } => {
+                Self::Inspected { kind, everything, allow, deny, audit: true }
+            }
+            other => other,
+        }
+    }
+
+    fn answer(&self, flow: &Flow) -> Answer {
+        match self {
+            Self::Denied => Answer { word: "denied".to_owned(), l7: None },
+            Self::Plain => Answer { word: "allowed".to_owned(), l7: None },
+            Self::Inspected { kind, everything, allow, deny, audit } => {
+                let allowed = || *audit || message_allowed(kind, *everything, allow, deny, flow);
+                Answer { word: format!("redirect:{kind}"), l7: flow.has_message().then(allowed) }
+            }
+        }
+    }
+}
+
+fn message_allowed(kind: &str, everything: bool, allow: &[&Entry], deny: &[&Entry], flow: &Flow) -> bool {
     let speaks = match kind {
         "http" => flow.http.is_some(),
         "dns" => flow.dns.is_some(),
+        "tls" => flow.tls.is_some(),
         _ => flow.kafka.is_some(),
     };
-    if !speaks {
+    let of_kind = |list: &[&Entry]| -> Vec<Entry> {
+        list.iter().filter(|entry| kind_of(entry) == Some(kind)).map(|entry| Entry::clone(entry)).collect()
+    };
+    let (allow, deny) = (of_kind(allow), of_kind(deny));
+    if !speaks || deny.iter().any(|entry| entry_fits(entry, flow)) {
         return false;
     }
-    everything
-        || match kind {
-            "kafka" => {
-                let lists = rules.iter().filter_map(|rule| match rule {
-                    L7Rules::Kafka(list) => Some(list),
-                    _ => None,
-                });
-                kafka_allowed(&lists.flatten().collect::<Vec<_>>(), flow)
-            }
-            _ => rules.iter().any(|rule| match (rule, &flow.dns) {
-                (L7Rules::Http(list), _) if kind == "http" => {
-                    list.iter().any(|rule| http_matches(rule, flow))
-                }
-                (L7Rules::Dns(list), Some(dns)) if kind == "dns" => list.iter().any(|n| n.matches(&dns.name)),
-                _ => false,
-            }),
-        }
+    if kind == "kafka" {
+        // Each topic may be allowed by a rule of its own.
+        let rules = allow.iter().filter_map(|entry| match &entry.l7 {
+            Some(L7Rules::Kafka(list)) => Some(list),
+            _ => None,
+        });
+        return everything || kafka_allowed(&rules.flatten().collect::<Vec<_>>(), flow);
+    }
+    everything || allow.iter().any(|entry| entry_fits(entry, flow))
 }
 
-fn http_matches(rule: &HttpRule, flow: &Flow) -> bool {
+/// Whether the message is one that the entry speaks about.
+fn entry_fits(entry: &Entry, flow: &Flow) -> bool {
+    match &entry.l7 {
+        Some(L7Rules::Http(list)) => list.iter().any(|rule| http_matches(rule, flow, entry.deny)),
+        Some(L7Rules::Dns(list)) => {
+            flow.dns.as_ref().is_some_and(|dns| list.iter().any(|name| name.matches(&dns.name)))
+        }
+        Some(L7Rules::Kafka(list)) => flow.kafka.as_ref().is_some_and(|kafka| {
+            let head = |rule: &&KafkaRule| kafka_allowed(&[&KafkaRule { topic: None, ..KafkaRule::clone(rule) }], flow);
+            list.iter().filter(head).any(|rule| match &rule.topic {
+                Some(topic) => kafka.topics.is_empty() || kafka.topics.iter().any(|one| **one == **topic),
+                None => true,
+            })
+        }),
+        None => {
+            let name = flow.tls.as_ref().and_then(|hello| hello.server_name.as_deref());
+            name.is_some_and(|name| entry.server_names.iter().any(|wanted| wanted.matches(name)))
+        }
+    }
+}
+
+fn http_matches(rule: &HttpRule, flow: &Flow, denying: bool) -> bool {
     let Some(http) = &flow.http else { return false };
     let whole = |pattern: &Option<std::sync::Arc<str>>, text: &str| {
         pattern.as_ref().is_none_or(|pattern| {
@@ -327,7 +429,7 @@ fn http_matches(rule: &HttpRule, flow: &Flow) -> bool {
     whole(&rule.method, &http.method)
         && whole(&rule.path, &http.path)
         && whole(&rule.host, &http.host)
-        && rule.headers.iter().filter(|header| header.mismatch == Mismatch::Fail).all(|header| {
+        && rule.headers.iter().filter(|header| denying || header.mismatch == Mismatch::Fail).all(|header| {
             let mut fields = http.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(&header.name));
             fields
                 .next()
