@@ -364,7 +364,8 @@ impl Kafka {
             return Err(Anomaly::KafkaResponse);
         }
         let mut step = Step::Pass { counted: 8, free: (end - 8) as u64 };
-        let error_code = if let Some((merge, _)) = &asked.merge {
+        let error_code = if let Some(merge) = asked.merge.as_deref() {
+            let (merge, _) = merge;
             step = Step::Swallow { len: end as u64 };
             if end > wanted {
                 merge.alone(api, version, asked.correlation_id, cx.to_client);

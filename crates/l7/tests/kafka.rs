@@ -2,7 +2,7 @@
 
 mod kafka {
     mod hostile;
-    pub mod requests;
+    pub(crate) mod requests;
 }
 
 use bytes::{Bytes, BytesMut};

@@ -21,7 +21,7 @@ pub(super) struct Asked {
     /// Whether the log knows of it.
     pub(super) told: bool,
     /// What is put into its response, and the size of the request that this stands for.
-    pub(super) merge: Option<(Merge, usize)>,
+    pub(super) merge: Option<Box<(Merge, usize)>>,
 }
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Outstanding {
     pub(super) fn merge(&mut self, merge: Merge, len: usize) -> Result<(), Anomaly> {
         self.wait(len)?;
         if let Some(Turn::Server(asked)) = self.turns.back_mut() {
-            asked.merge = Some((merge, len));
+            asked.merge = Some(Box::new((merge, len)));
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Outstanding {
     pub(super) fn answered(&mut self) -> Option<Asked> {
         match self.turns.pop_front()? {
             Turn::Server(asked) => {
-                self.waiting -= asked.merge.as_ref().map_or(0, |(_, len)| *len);
+                self.waiting -= asked.merge.as_ref().map_or(0, |merge| merge.1);
                 Some(asked)
             }
             Turn::Ours(_) => None,

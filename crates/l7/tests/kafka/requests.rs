@@ -8,38 +8,38 @@ use kafka_protocol::protocol::{Encodable, StrBytes};
 use uuid::Uuid;
 
 /// The topics of all requests.
-pub const TOPICS: [&str; 2] = ["orders", "payments"];
+pub(crate) const TOPICS: [&str; 2] = ["orders", "payments"];
 /// Their partitions.
 const PARTITIONS: [i32; 2] = [0, 7];
 /// The correlation id of all requests.
-pub const CORRELATION: i32 = 0x1234_5678;
+pub(crate) const CORRELATION: i32 = 0x1234_5678;
 
 /// A request, and what is to be found in it and in its refusal.
-pub struct Request {
-    pub key: ApiKey,
-    pub version: i16,
+pub(crate) struct Request {
+    pub(crate) key: ApiKey,
+    pub(crate) version: i16,
     body: BytesMut,
     /// Topics that the judge is to be told.
-    pub topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// Code of the refusal, and how often it stands there.
-    pub code: i16,
-    pub errors: usize,
+    pub(crate) code: i16,
+    pub(crate) errors: usize,
     /// What the refusal repeats.
-    pub repeated: Vec<String>,
+    pub(crate) repeated: Vec<String>,
 }
 
 impl Request {
-    pub fn frame(&self) -> Vec<u8> {
+    pub(crate) fn frame(&self) -> Vec<u8> {
         framed(self.key, self.version, &self.body)
     }
 
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{:?} version {}", self.key, self.version)
     }
 }
 
 /// A frame around a body.
-pub fn framed(key: ApiKey, version: i16, body: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(key: ApiKey, version: i16, body: &[u8]) -> Vec<u8> {
     numbered(key, version, CORRELATION, body)
 }
 
@@ -56,7 +56,7 @@ fn numbered(key: ApiKey, version: i16, correlation: i32, body: &[u8]) -> Vec<u8>
 }
 
 /// A fetch of one topic.
-pub fn fetch(correlation: i32, version: i16, topic: &str) -> Vec<u8> {
+pub(crate) fn fetch(correlation: i32, version: i16, topic: &str) -> Vec<u8> {
     let partition = m::fetch_request::FetchPartition::default().with_partition(3);
     let topic =
         m::fetch_request::FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition]);
@@ -66,7 +66,7 @@ pub fn fetch(correlation: i32, version: i16, topic: &str) -> Vec<u8> {
 }
 
 /// A produce to topics with two partitions each.
-pub fn produce(correlation: i32, version: i16, topics: &[&str], acks: i16, records: &[u8]) -> Vec<u8> {
+pub(crate) fn produce(correlation: i32, version: i16, topics: &[&str], acks: i16, records: &[u8]) -> Vec<u8> {
     use m::produce_request::{PartitionProduceData, TopicProduceData};
     let records = Bytes::copy_from_slice(records);
     let partition =
@@ -84,7 +84,7 @@ pub fn produce(correlation: i32, version: i16, topics: &[&str], acks: i16, recor
 }
 
 /// APIs of which only the header is read, in every version.
-pub fn without_topics() -> impl Iterator<Item = (ApiKey, i16)> {
+pub(crate) fn without_topics() -> impl Iterator<Item = (ApiKey, i16)> {
     const READ: [i16; 48] = [
         0, 1, 2, 3, 8, 9, 10, 15, 19, 20, 21, 23, 24, 27, 28, 30, 31, 32, 33, 34, 35, 37, 42, 43, 44, 45, 46,
         47, 52, 53, 54, 55, 56, 58, 59, 61, 65, 68, 69, 73, 75, 76, 77, 78, 79, 83, 84, 85,
@@ -112,7 +112,7 @@ fn name(name: &str) -> TopicName {
 }
 
 /// The id of a topic.
-pub fn id(topic: &str) -> Uuid {
+pub(crate) fn id(topic: &str) -> Uuid {
     Uuid::from_bytes([u8::try_from(topic.len()).expect("short"); 16])
 }
 
@@ -130,7 +130,7 @@ type Built = (RequestKind, i16, usize);
 macro_rules! builders {
     ($($key:ident => $build:expr,)+) => {
         /// All of them.
-        pub fn all() -> impl Iterator<Item = Request> {
+        pub(crate) fn all() -> impl Iterator<Item = Request> {
             let builders: Vec<(ApiKey, fn(i16) -> Built)> = vec![$((ApiKey::$key, $build)),+];
             builders.into_iter().flat_map(|(key, build)| {
                 versions(key).filter_map(move |version| {
