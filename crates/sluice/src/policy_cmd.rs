@@ -7,7 +7,7 @@ pub use explain::explain;
 
 use crate::args::{CheckArgs, DiffArgs, EmptyListArgs, Output, VerdictArgs};
 use crate::cli::{NO, emit, print};
-use crate::run::files::{INVENTORY, documents, read_text};
+use crate::run::files::{INVENTORY, MAX_INVENTORY, MAX_POLICIES, TooLarge, documents, read_text};
 use crate::run::rules::{empty_list, merge};
 use crate::show;
 use anyhow::{Context as _, Result, bail};
@@ -25,25 +25,28 @@ use std::process::ExitCode;
 /// # Errors
 /// When one cannot be read.
 fn read_policies(paths: &[PathBuf]) -> Result<Vec<SourceFile>> {
+    files_of(paths)?.iter().map(|path| source(path, MAX_POLICIES)).collect()
+}
+
+/// Files as they are, folders with the YAML and JSON in them.
+fn files_of(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         if !path.is_dir() {
-            files.push(source(path)?);
+            files.push(path.clone());
             continue;
         }
         let found = documents(path);
         if found.is_empty() {
             bail!("{}: no .yaml, .yml or .json files in this folder", path.display());
         }
-        for path in found {
-            files.push(source(&path)?);
-        }
+        files.extend(found);
     }
     Ok(files)
 }
 
-fn source(path: &Path) -> Result<SourceFile> {
-    let text = read_text(path).with_context(|| path.display().to_string())?;
+fn source(path: &Path, max: u64) -> Result<SourceFile> {
+    let text = read_text(path, max).with_context(|| path.display().to_string())?;
     Ok(SourceFile { path: path.display().to_string(), text })
 }
 
@@ -53,7 +56,8 @@ fn source(path: &Path) -> Result<SourceFile> {
 /// When a file cannot be read, or is wrong.
 fn read_inventory(paths: &[PathBuf]) -> Result<Inventory> {
     let mut parts = Vec::new();
-    for file in read_policies(paths)? {
+    for path in files_of(paths)? {
+        let file = source(&path, MAX_INVENTORY)?;
         match document::load_inventory(&file.text, &file.path) {
             Ok(inventory) => parts.push(inventory),
             Err(errors) => {
@@ -74,13 +78,21 @@ fn options(empty: EmptyListArgs) -> Options {
 /// # Errors
 /// When a file cannot be read.
 pub fn check(args: &CheckArgs) -> Result<ExitCode> {
-    let files = read_policies(&args.paths)?;
+    let paths = files_of(&args.paths)?;
     let inventory = if args.inventory.is_empty() { None } else { Some(read_inventory(&args.inventory)?) };
     let reading =
         document::Options { empty_list: empty_list(args.empty.empty_list_means), ..Default::default() };
     let (mut found, mut policies, mut groups) = (Vec::new(), Vec::new(), Vec::new());
     let (mut documents, mut rejected) = (0, 0);
-    for file in &files {
+    for path in &paths {
+        let file = match source(path, MAX_POLICIES) {
+            Ok(file) => file,
+            Err(error) => {
+                let Some(large) = error.downcast_ref::<TooLarge>() else { return Err(error) };
+                found.push(too_large(path, *large));
+                continue;
+            }
+        };
         let loaded = document::load(&file.text, &file.path, &reading);
         documents += loaded.documents.len();
         rejected +=
@@ -94,7 +106,7 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let valid = errors == 0 && rejected == 0;
     let value = json!({
         "valid": valid,
-        "files": files.len(),
+        "files": paths.len(),
         "documents": documents,
         "policies": policies.len(),
         "diagnostics": found.iter().map(diagnostic_value).collect::<Vec<_>>(),
@@ -110,11 +122,24 @@ pub fn check(args: &CheckArgs) -> Result<ExitCode> {
         let _ = writeln!(
             text,
             "{word}: {documents} documents in {} files, {errors} errors, {warnings} warnings",
-            files.len()
+            paths.len()
         );
         text
     })?;
     Ok(if valid { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+/// What is said of a file that is not read.
+fn too_large(path: &Path, large: TooLarge) -> Diagnostic {
+    Diagnostic {
+        severity: Severity::Error,
+        file: path.display().to_string().into(),
+        line: 1,
+        column: 1,
+        path: String::new(),
+        message: large.to_string(),
+        suggestion: Some("split it".to_owned()),
+    }
 }
 
 fn diagnostic_value(found: &Diagnostic) -> Value {

@@ -135,7 +135,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let links = bell.clone();
     netlink::watch(move || links.ring(Reason::Links))?;
     let changed = bell.clone();
-    let _watching = files::watch(&args.config, move || {
+    let changes = files::Changes::default();
+    let _watching = files::watch(&args.config, changes.clone(), move || {
         changed.ring(Reason::Files);
     })?;
 
@@ -146,7 +147,6 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         config.xdp.mode,
         config.datapath.on_failure,
     );
-    let fingerprint = sources.fingerprint();
     let dir = args.config.clone();
     let mut control = control::Control {
         config,
@@ -159,7 +159,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         shared: Arc::clone(&shared),
         service: service::Service::default(),
         clock,
-        fingerprint,
+        sources,
+        changes,
         learning: fqdn::Learning::start(learnt, worker.link(), bell.clone())?,
     };
     control.reconcile(true);

@@ -267,3 +267,43 @@ fn diff_lists_the_flows_that_change() {
     let (code, out, _) = diff("policies", "policies");
     assert_eq!((code, json(&out)["changed"].as_array().map(Vec::len)), (0, Some(0)));
 }
+
+/// 50 MB of policy, an expression that explodes, and documents that do: all refused, soon, with a place.
+#[test]
+fn what_would_take_too_much_is_refused_soon() {
+    let case = Case::new();
+    case.write("big.yaml", &"a: b\n".repeat(10_000_000));
+    case.write(
+        "regex.yaml",
+        &POLICY.replace("TCP}]}]", "TCP}], rules: {http: [{path: \"((a{1000}){1000}){1000}\"}]}}]"),
+    );
+    case.write("deep.yaml", &format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)));
+    let laughs = (1..40).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
+        let below = format!("*a{}", n - 1);
+        format!("{text}a{n}: &a{n} [{}]\n", [below.as_str(); 9].join(", "))
+    });
+    case.write("laughs.yaml", &laughs);
+    for (file, expected) in [
+        ("big.yaml", "big.yaml:1:1: error: more than the 8388608 bytes that are read"),
+        ("regex.yaml", "regex.yaml:8:"),
+        ("deep.yaml", "deep.yaml:1:"),
+        ("laughs.yaml", "aliases expand to more than"),
+    ] {
+        let begun = std::time::Instant::now();
+        let (code, out, err) = case.run(&["policy", "check", file]);
+        assert_eq!(code, 1, "{file}: {out}{err}");
+        assert!(out.contains(expected), "{file}: {out}");
+        assert!(begun.elapsed().as_secs() < 20, "{file} took {:?}", begun.elapsed());
+    }
+    let (code, _, err) = case.run(&[
+        "policy",
+        "verdict",
+        "--inventory",
+        "inventory.yaml",
+        "--policies",
+        "big.yaml",
+        "--flows",
+        "flows.json",
+    ]);
+    assert!(code == 2 && err.contains("big.yaml: more than the 8388608 bytes"), "{err}");
+}

@@ -89,6 +89,16 @@ impl Directory {
         list
     }
 
+    /// Pods with an address whose labels have a number of this node only, because the cluster's range is used up.
+    #[must_use]
+    pub fn pods_beyond_range(&self) -> usize {
+        let beyond = |workload: &&Arc<Workload>| {
+            workload.kind == WorkloadKind::Pod && super::population::beyond_range(workload.identity)
+        };
+        let pods = self.workloads.values().filter(beyond);
+        pods.map(|pod| (&pod.namespace, &pod.name)).collect::<super::Set<_>>().len()
+    }
+
     /// Every address with a workload, by address.
     #[must_use]
     pub fn addresses(&self) -> Vec<(Addr, &Workload)> {

@@ -24,6 +24,12 @@ pub fn text(shared: &Shared) -> Result<String> {
         "Endpoints of this node",
         snapshot.policy.endpoints.iter().flatten().count() as u64,
     );
+    page.one(
+        "sluice_pods_beyond_identity_range",
+        "gauge",
+        "Pods whose labels have a number of this node only, because those of the cluster are used up",
+        snapshot.policy.directory().pods_beyond_range() as u64,
+    );
     page.one("sluice_errors", "gauge", "Errors in force", view.errors.len() as u64);
     page.head("sluice_port_frames_total", "counter", "Frames by port and direction");
     for port in &view.ports {

@@ -190,7 +190,8 @@ fn end(text: &str) -> String {
     if text.parse::<std::net::IpAddr>().is_ok() {
         return format!("ip/{text}");
     }
-    let written = ["pod/", "node/", "ext/", "special/", "ip/", "reserved/"].iter().any(|kind| text.starts_with(kind));
+    let written =
+        ["pod/", "node/", "ext/", "special/", "ip/", "reserved/"].iter().any(|kind| text.starts_with(kind));
     if written { text.to_owned() } else { format!("pod/{text}") }
 }
 

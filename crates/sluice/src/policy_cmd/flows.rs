@@ -23,7 +23,7 @@ const MAX_FLOWS: usize = 1_000_000;
 
 /// What a file of flows holds.
 #[derive(Debug, Default)]
-pub struct Flows {
+pub(super) struct Flows {
     /// Distinct flows.
     pub list: Vec<Flow>,
     /// Records that each of them stands for.
@@ -36,7 +36,7 @@ pub struct Flows {
 ///
 /// # Errors
 /// When the file cannot be read or a line of it is not what it must be; the error names the line.
-pub fn read(path: &Path, inventory: &mut Inventory) -> Result<Flows> {
+pub(super) fn read(path: &Path, inventory: &mut Inventory) -> Result<Flows> {
     let name = path.display();
     let file = std::fs::File::open(path).with_context(|| name.to_string())?;
     let mut reader = BufReader::new(file);
@@ -119,7 +119,10 @@ impl Recording {
                 self.ignore("not a flow");
                 return Ok(());
             }
-            None if object.contains_key("IP") || object.contains_key("l4") || object.contains_key("verdict") => {
+            None if object.contains_key("IP")
+                || object.contains_key("l4")
+                || object.contains_key("verdict") =>
+            {
                 &value
             }
             None => bail!("not a record of a flow log: neither `flow` nor another known kind"),
@@ -156,9 +159,10 @@ impl Recording {
             http: http(&message["http"]),
             dns: text(&message["dns"]["query"]).map(|name| DnsFacts { name: name.to_owned() }),
             kafka: kafka(&message["kafka"], extensions),
-            tls: extensions.get("tls").filter(|hello| hello.is_object()).map(|hello| TlsFacts {
-                server_name: text(&hello["server_name"]).map(str::to_owned),
-            }),
+            tls: extensions
+                .get("tls")
+                .filter(|hello| hello.is_object())
+                .map(|hello| TlsFacts { server_name: text(&hello["server_name"]).map(str::to_owned) }),
         })
     }
 
@@ -269,9 +273,7 @@ fn http(http: &Value) -> Option<HttpFacts> {
 fn kafka(kafka: &Value, extensions: &Value) -> Option<KafkaFacts> {
     let key = &kafka["api_key"];
     let api_key = match text(key) {
-        Some(name) => {
-            policy::document::kafka_api_key(name).or_else(|| name.parse().ok())?
-        }
+        Some(name) => policy::document::kafka_api_key(name).or_else(|| name.parse().ok())?,
         None => key.as_i64()?.try_into().ok()?,
     };
     let several = extensions["kafka_topics"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -10,7 +10,7 @@
 
 use super::bell::{Reason, Waiter};
 use super::clock::Clock;
-use super::files::Sources;
+use super::files::{Changed, Changes, Sources};
 use super::fqdn::{self, Learning};
 use super::heartbeat;
 use super::ports::{Pod, Ports, Wanted};
@@ -70,8 +70,10 @@ pub struct Control {
     pub service: Service,
     /// The clock.
     pub clock: Clock,
-    /// Fingerprint of the files in force.
-    pub fingerprint: u64,
+    /// The files as they were last read.
+    pub sources: Sources,
+    /// What changed since.
+    pub changes: Changes,
     /// What the worker sees of DNS.
     pub learning: Learning,
 }
@@ -119,15 +121,30 @@ impl Control {
 
     /// Reads the files again and, if anything in them is new, puts it in force. Answers whether it did.
     fn reload(&mut self, forced: bool) -> bool {
-        let sources = Sources::read(&self.dir);
-        let fingerprint = sources.fingerprint();
-        if fingerprint == self.fingerprint && !forced {
-            return false;
-        }
-        self.service.reloading();
         let begun = Instant::now();
-        self.fingerprint = fingerprint;
-        self.rules.load(&sources);
+        match self.changes.take() {
+            Changed::Files(paths) if !forced => {
+                let touched = self.sources.refresh(&self.dir, &paths);
+                if touched.is_empty() {
+                    return false;
+                }
+                self.service.reloading();
+                if self.rules.update(&self.sources, &touched) {
+                    // No port comes or goes for this, so what the kernel has to say can wait.
+                    self.publish(&[]);
+                    tracing::debug!(micros = begun.elapsed().as_micros(), "policy in force");
+                }
+            }
+            _ => {
+                let sources = Sources::read(&self.dir);
+                if sources == self.sources && !forced {
+                    return false;
+                }
+                self.service.reloading();
+                self.sources = sources;
+                self.rules.load(&self.sources);
+            }
+        }
         self.reconcile(true);
         let epoch = self.rules.snapshot().epoch;
         let errors = self.rules.errors().len();

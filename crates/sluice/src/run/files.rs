@@ -2,8 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use notify::{RecursiveMode, Watcher as _};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Folder of workloads.
 pub const INVENTORY: &str = "inventory";
@@ -11,8 +13,19 @@ pub const INVENTORY: &str = "inventory";
 /// Folder of policies.
 pub const POLICIES: &str = "policies";
 
-/// Largest file that is read (a policy file of this size is refused with an error that says so).
-const MAX_BYTES: u64 = 16 << 20;
+/// Largest file of workloads that is read: some 200,000 pods.
+pub const MAX_INVENTORY: u64 = 64 << 20;
+
+/// Largest file of policies that is read.
+pub const MAX_POLICIES: u64 = policy::document::MAX_FILE_BYTES as u64;
+
+/// A file of more bytes than are read.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("more than the {max} bytes that are read")]
+pub struct TooLarge {
+    /// How many are.
+    pub max: u64,
+}
 
 /// One file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,32 +52,116 @@ impl Sources {
     #[must_use]
     pub fn read(dir: &Path) -> Self {
         let mut sources = Self::default();
-        sources.inventory = sources.folder(dir, INVENTORY);
-        sources.policies = sources.folder(dir, POLICIES);
+        sources.inventory = sources.folder(dir, INVENTORY, MAX_INVENTORY);
+        sources.policies = sources.folder(dir, POLICIES, MAX_POLICIES);
         sources
     }
 
-    fn folder(&mut self, dir: &Path, folder: &str) -> Vec<SourceFile> {
+    /// Reads these files again, whether they are there or not. Answers the names of those that are not as they were.
+    pub fn refresh(&mut self, dir: &Path, changed: &BTreeSet<PathBuf>) -> Vec<String> {
+        let mut touched = Vec::new();
+        for path in changed {
+            let name = path.strip_prefix(dir).unwrap_or(path).display().to_string();
+            let (list, max) = match name.starts_with(POLICIES) {
+                true => (&mut self.policies, MAX_POLICIES),
+                false => (&mut self.inventory, MAX_INVENTORY),
+            };
+            let (now, error) = match is_document(path).then(|| read_text(path, max)) {
+                Some(Ok(text)) => (Some(text), None),
+                Some(Err(error)) => (None, Some(format!("{error:#}"))),
+                None => (None, None),
+            };
+            let at = list.binary_search_by(|file| file.name.cmp(&name));
+            let before = self.unreadable.iter().position(|(other, _)| *other == name);
+            let before = before.map(|at| self.unreadable.remove(at));
+            match (now, at) {
+                (Some(text), Ok(at)) if list[at].text == text => continue,
+                (Some(text), Ok(at)) => list[at].text = text,
+                (Some(text), Err(at)) => list.insert(at, SourceFile { name: name.clone(), text }),
+                (None, Ok(at)) => drop(list.remove(at)),
+                (None, Err(_)) if before.is_none() && error.is_none() => continue,
+                (None, Err(_)) => {}
+            }
+            self.unreadable.extend(error.map(|error| (name.clone(), error)));
+            touched.push(name);
+        }
+        touched
+    }
+
+    fn folder(&mut self, dir: &Path, folder: &str, max: u64) -> Vec<SourceFile> {
         let mut files = Vec::new();
         for path in documents(&dir.join(folder)) {
             let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
-            match read_text(&path) {
+            match read_text(&path, max) {
                 Ok(text) => files.push(SourceFile { name, text }),
                 Err(error) => self.unreadable.push((name, format!("{error:#}"))),
             }
         }
         files
     }
+}
 
-    /// A number that differs when any content differs.
+/// What changed below the folder since somebody last looked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Changed {
+    /// Anything: links were moved, events were lost.
+    Everything,
+    /// These files and nothing else.
+    Files(BTreeSet<PathBuf>),
+}
+
+/// Collects what changes, for one who looks later.
+#[derive(Clone, Debug)]
+pub struct Changes(Arc<Mutex<Changed>>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        // What was read before the watching began may have changed meanwhile.
+        Self(Arc::new(Mutex::new(Changed::Everything)))
+    }
+}
+
+impl Changes {
+    /// What changed since the last call.
     #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for file in self.inventory.iter().chain(&self.policies) {
-            (&file.name, &file.text).hash(&mut hasher);
+    pub fn take(&self) -> Changed {
+        std::mem::replace(&mut *self.lock(), Changed::Files(BTreeSet::new()))
+    }
+
+    /// Notes an event; answers whether it is of interest.
+    fn note(&self, event: notify::Result<notify::Event>) -> bool {
+        // Opening and reading are events too, and we do both. An error means that events were lost.
+        let event = match event {
+            Ok(event) if event.kind.is_access() => return false,
+            Ok(event) if !event.need_rescan() => event,
+            _ => {
+                *self.lock() = Changed::Everything;
+                return true;
+            }
+        };
+        let mut noted = false;
+        for path in event.paths {
+            let folder = path.parent().and_then(Path::file_name);
+            let inside = folder.is_some_and(|folder| folder == INVENTORY || folder == POLICIES);
+            // Volumes swap a link called `..data`; other names are temporary files of editors.
+            let swapped = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."));
+            let mut changed = self.lock();
+            if inside && is_document_name(&path) {
+                if let Changed::Files(files) = &mut *changed {
+                    files.insert(path);
+                }
+            } else if is_source(&path) && (!inside || swapped) {
+                *changed = Changed::Everything;
+            } else {
+                continue;
+            }
+            noted = true;
         }
-        self.unreadable.hash(&mut hasher);
-        hasher.finish()
+        noted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Changed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,40 +169,54 @@ impl Sources {
 #[must_use]
 pub fn documents(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-            let known = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
-            !hidden && known && path.is_file()
-        })
-        .collect();
+    let mut paths: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| is_document(path)).collect();
     paths.sort();
     paths
 }
 
-/// Reads a text of bounded size.
-///
-/// # Errors
-/// When it is unreadable, too large, or no UTF-8.
-pub fn read_text(path: &Path) -> Result<String> {
-    let size = std::fs::metadata(path).context("look at the file")?.len();
-    anyhow::ensure!(size <= MAX_BYTES, "{size} bytes are more than the {MAX_BYTES} that are read");
-    std::fs::read_to_string(path).context("read the file")
+fn is_document(path: &Path) -> bool {
+    is_document_name(path) && path.is_file()
 }
 
-/// Calls `changed` after anything below `dir` changed, possibly often; the answer lives as long as the watching.
+fn is_document_name(path: &Path) -> bool {
+    let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+    let known = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json");
+    !hidden && known
+}
+
+/// Reads a text of at most `max` bytes. What is larger is not read, and no more than that is read of what does not say
+/// how large it is, or grows meanwhile.
+///
+/// # Errors
+/// [`TooLarge`], or when it is unreadable or no UTF-8.
+pub fn read_text(path: &Path, max: u64) -> Result<String> {
+    let file = std::fs::File::open(path).context("open the file")?;
+    let size = file.metadata().context("look at the file")?.len();
+    if size > max {
+        return Err(TooLarge { max }.into());
+    }
+    let mut text = String::with_capacity(usize::try_from(size).unwrap_or(0));
+    let read = file.take(max + 1).read_to_string(&mut text).context("read the file")?;
+    if read as u64 > max {
+        return Err(TooLarge { max }.into());
+    }
+    Ok(text)
+}
+
+/// Notes in `changes` what changes below `dir` and calls `ring` then, possibly often; the answer lives as long as the
+/// watching.
 ///
 /// # Errors
 /// When the folder cannot be watched.
-pub fn watch(dir: &Path, changed: impl Fn() + Send + 'static) -> Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        // Opening and reading are events too, and we do both. An error means that events were lost.
-        if event
-            .map_or(true, |event| !event.kind.is_access() && event.paths.iter().any(|path| is_source(path)))
-        {
-            changed();
+pub fn watch(
+    dir: &Path,
+    changes: Changes,
+    ring: impl Fn() + Send + 'static,
+) -> Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event| {
+        if changes.note(event) {
+            ring();
         }
     })
     .context("watch the configuration folder")?;
@@ -134,12 +245,84 @@ mod tests {
         let sources = Sources::read(dir.path());
         let names: Vec<&str> = sources.policies.iter().map(|file| file.name.as_str()).collect();
         assert_eq!(names, ["policies/a.json", "policies/b.yaml", "policies/c.yml"]);
-        let before = sources.fingerprint();
         fs::write(policies.join("notes.txt"), "more").expect("write");
         fs::write(policies.join("b.yaml"), "b.yaml").expect("write");
-        assert_eq!(Sources::read(dir.path()).fingerprint(), before, "a touched file is not a changed one");
+        assert_eq!(Sources::read(dir.path()), sources, "a touched file is not a changed one");
         fs::write(policies.join("b.yaml"), "other").expect("write");
-        assert_ne!(Sources::read(dir.path()).fingerprint(), before);
+        assert_ne!(Sources::read(dir.path()), sources);
+    }
+
+    #[test]
+    fn reading_what_changed_again_is_as_good_as_reading_everything() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (policies, inventory) = (dir.path().join(POLICIES), dir.path().join(INVENTORY));
+        fs::create_dir(&policies).expect("a folder");
+        fs::create_dir(&inventory).expect("a folder");
+        for name in ["a.yaml", "b.yaml", "c.yaml"] {
+            fs::write(policies.join(name), name).expect("write");
+        }
+        let mut sources = Sources::read(dir.path());
+        let mut look = |names: &[&str], expected: &[&str]| {
+            let paths: BTreeSet<PathBuf> = names.iter().map(|name| dir.path().join(name)).collect();
+            assert_eq!(sources.refresh(dir.path(), &paths), expected);
+            let mut again = Sources::read(dir.path());
+            again.unreadable.sort();
+            sources.unreadable.sort();
+            assert_eq!(sources, again);
+        };
+        look(&["policies/a.yaml", "policies/none.yaml"], &[]);
+        fs::write(policies.join("b.yaml"), "new").expect("write");
+        fs::remove_file(policies.join("a.yaml")).expect("remove");
+        fs::write(policies.join("bb.yaml"), "bb").expect("write");
+        fs::write(inventory.join("i.yaml"), "i").expect("write");
+        look(
+            &["policies/a.yaml", "policies/b.yaml", "policies/bb.yaml", "inventory/i.yaml"],
+            &["inventory/i.yaml", "policies/a.yaml", "policies/b.yaml", "policies/bb.yaml"],
+        );
+        fs::write(policies.join("c.yaml"), [0xff]).expect("write");
+        look(&["policies/c.yaml"], &["policies/c.yaml"]);
+        fs::write(policies.join("c.yaml"), "c").expect("write");
+        look(&["policies/c.yaml"], &["policies/c.yaml"]);
+    }
+
+    #[test]
+    fn events_name_files_or_everything() {
+        let changes = Changes::default();
+        assert_eq!(changes.take(), Changed::Everything, "nobody watched before");
+        let event = |path: &str| {
+            let kind = notify::EventKind::Create(notify::event::CreateKind::Any);
+            changes.note(Ok(notify::Event::new(kind).add_path(path.into())))
+        };
+        assert!(event("/e/policies/a.yaml") && event("/e/inventory/b.json"));
+        assert!(!event("/e/policies/.a.yaml.swp") && !event("/e/policies/4913") && !event("/e/sluice.yaml"));
+        let files = ["/e/inventory/b.json", "/e/policies/a.yaml"].map(PathBuf::from);
+        assert_eq!(changes.take(), Changed::Files(files.into()));
+        assert_eq!(changes.take(), Changed::Files(BTreeSet::new()));
+        for path in ["/e/policies/..data", "/e/policies", "/e/policies/deep/a.yaml"] {
+            assert!(event(path) && event("/e/policies/a.yaml"), "{path}");
+            assert_eq!(changes.take(), Changed::Everything, "{path}");
+        }
+        assert!(changes.note(Err(notify::Error::generic("lost"))));
+        assert_eq!(changes.take(), Changed::Everything);
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_read() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let policies = dir.path().join(POLICIES);
+        fs::create_dir(&policies).expect("a folder");
+        let big = fs::File::create(policies.join("big.yaml")).expect("a file");
+        // Holes: reading it would take a terabyte.
+        big.set_len(1 << 40).expect("a file system with holes");
+        fs::write(policies.join("small.yaml"), "a").expect("write");
+        let sources = Sources::read(dir.path());
+        assert_eq!(sources.policies.len(), 1);
+        assert_eq!(
+            sources.unreadable,
+            [("policies/big.yaml".into(), "more than the 8388608 bytes that are read".into())]
+        );
+        let endless = read_text(Path::new("/dev/zero"), 1 << 16).expect_err("endless");
+        assert!(endless.downcast_ref::<TooLarge>().is_some(), "{endless:#}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use policy::PolicySnapshot;
 use policy::document::{self, EmptyList, Severity};
 use policy::engine::{Engine, Options};
 use policy::inventory::Inventory;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Stands for the text of a policy file that cannot be read: no YAML, so whatever it may say counts as invalid.
@@ -23,6 +23,17 @@ pub struct Rules {
     /// Last good workloads by file.
     workloads: BTreeMap<String, Inventory>,
     inventory: Inventory,
+    /// What is wrong with workloads, and which of their files could not be read.
+    inventory_errors: Vec<String>,
+    /// What is wrong with, and odd about, each policy file.
+    findings: BTreeMap<String, Findings>,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+/// Errors and warnings of one file.
+#[derive(Debug, Default)]
+struct Findings {
     errors: Vec<String>,
     warnings: Vec<String>,
 }
@@ -52,6 +63,8 @@ impl Rules {
             texts: BTreeMap::new(),
             workloads: BTreeMap::new(),
             inventory: Inventory::default(),
+            inventory_errors: Vec::new(),
+            findings: BTreeMap::new(),
             errors: Vec::new(),
             warnings: Vec::new(),
         }
@@ -59,19 +72,79 @@ impl Rules {
 
     /// Puts in force what the files say, as far as it is right. Findings are logged once and kept.
     pub fn load(&mut self, sources: &Sources) {
-        let (before, warned) = (std::mem::take(&mut self.errors), std::mem::take(&mut self.warnings));
-        for (name, error) in &sources.unreadable {
-            self.errors.push(format!("{name}: {error}"));
-        }
+        self.inventory_errors.clear();
         self.load_inventory(sources);
         self.load_policies(sources);
-        for error in self.errors.iter().filter(|error| !before.contains(error)) {
+        self.tell(sources);
+    }
+
+    /// The same, where only these files are not as they were. Answers whether that left the workloads alone.
+    pub fn update(&mut self, sources: &Sources, touched: &[String]) -> bool {
+        if touched.iter().any(|name| !name.starts_with(super::files::POLICIES)) {
+            self.load(sources);
+            return false;
+        }
+        let (mut changed, mut gone) = (Vec::new(), Vec::new());
+        for name in touched {
+            self.findings.remove(name);
+            let at = sources.policies.binary_search_by(|file| file.name.cmp(name));
+            let text = match at.ok().and_then(|at| sources.policies.get(at)) {
+                Some(file) => file.text.clone(),
+                None if sources.unreadable.iter().any(|(other, _)| other == name) => {
+                    self.texts.get(name).cloned().unwrap_or_else(|| UNREADABLE.to_owned())
+                }
+                None => {
+                    self.texts.remove(name);
+                    gone.push(name.clone());
+                    continue;
+                }
+            };
+            self.texts.insert(name.clone(), text.clone());
+            changed.push(policy::engine::SourceFile { path: name.clone(), text });
+        }
+        let report = self.engine.update_policies(changed, &gone);
+        self.note(&report);
+        self.tell(sources);
+        true
+    }
+
+    /// Keeps what a report says of its files.
+    fn note(&mut self, report: &policy::engine::Report) {
+        for found in report.diagnostics() {
+            let findings = self.findings.entry(found.file.to_string()).or_default();
+            match found.severity {
+                Severity::Error => findings.errors.push(found.to_string()),
+                Severity::Warning => findings.warnings.push(found.to_string()),
+            }
+        }
+    }
+
+    /// Gathers what there is to say, and logs what is new about it.
+    fn tell(&mut self, sources: &Sources) {
+        let errors = sources.unreadable.iter().map(|(name, error)| format!("{name}: {error}"));
+        let errors = errors.chain(self.inventory_errors.iter().cloned());
+        let findings = self.findings.values();
+        let errors = errors.chain(findings.clone().flat_map(|found| &found.errors).cloned()).collect();
+        let mut warnings: Vec<String> = findings.flat_map(|found| &found.warnings).cloned().collect();
+        let beyond = self.engine.pods_beyond_range();
+        if beyond > 0 {
+            warnings.push(format!(
+                "{beyond} pods have no identity of the cluster's range, which is used up: their labels count on this node only"
+            ));
+        }
+        let before = std::mem::replace(&mut self.errors, errors);
+        let warned = std::mem::replace(&mut self.warnings, warnings);
+        let new = |now: &[String], before: &[String]| -> Vec<String> {
+            let before: HashSet<&String> = before.iter().collect();
+            now.iter().filter(|found| !before.contains(found)).cloned().collect()
+        };
+        for error in new(&self.errors, &before) {
             tracing::error!("{error}");
         }
-        for warning in self.warnings.iter().filter(|warning| !warned.contains(warning)) {
+        for warning in new(&self.warnings, &warned) {
             tracing::warn!("{warning}");
         }
-        for error in before.iter().filter(|error| !self.errors.contains(error)) {
+        for error in new(&before, &self.errors) {
             tracing::info!("no longer: {error}");
         }
     }
@@ -84,7 +157,7 @@ impl Rules {
                     now.insert(file.name.clone(), inventory);
                 }
                 Err(errors) => {
-                    self.errors.extend(errors.iter().map(ToString::to_string));
+                    self.inventory_errors.extend(errors.iter().map(ToString::to_string));
                     self.keep_workloads(&file.name, &mut now);
                 }
             }
@@ -119,12 +192,8 @@ impl Rules {
             .iter()
             .map(|(path, text)| policy::engine::SourceFile { path: path.clone(), text: text.clone() });
         let report = self.engine.set_policies(files.collect());
-        for found in report.diagnostics() {
-            match found.severity {
-                Severity::Error => self.errors.push(found.to_string()),
-                Severity::Warning => self.warnings.push(found.to_string()),
-            }
-        }
+        self.findings.clear();
+        self.note(&report);
         self.texts = texts;
     }
 
@@ -258,6 +327,41 @@ mod tests {
         running.load(&sources(INVENTORY, OPEN));
         running.load(&unreadable(sources(INVENTORY, "")));
         assert!(is_open(&running), "later the last good version stays");
+    }
+
+    #[test]
+    fn changes_of_single_files_are_as_good_as_everything() {
+        let file = |name: &str, text: &str| SourceFile { name: name.into(), text: text.into() };
+        let mut sources = sources(INVENTORY, OPEN);
+        let mut rules = rules();
+        rules.load(&sources);
+        let touched = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert!(is_open(&rules));
+        sources.policies[0].text = OPEN.replace("fromEntities: [all]", "fromEntities: [host]");
+        assert!(rules.update(&sources, &touched(&["policies/a.yaml"])));
+        assert!(!is_open(&rules) && rules.errors().is_empty());
+        let second = OPEN.replace("name: web, namespace", "name: web2, namespace");
+        sources.policies.push(file("policies/b.yaml", &second));
+        rules.update(&sources, &touched(&["policies/b.yaml"]));
+        assert!(is_open(&rules));
+        sources.policies[1].text = "{".to_owned();
+        rules.update(&sources, &touched(&["policies/b.yaml"]));
+        assert!(is_open(&rules), "the last good version stays");
+        assert!(
+            rules.errors().iter().any(|error| error.starts_with("policies/b.yaml:")),
+            "{:?}",
+            rules.errors()
+        );
+        sources.policies.pop();
+        sources.unreadable.push(("policies/b.yaml".into(), "no".into()));
+        rules.update(&sources, &touched(&["policies/b.yaml"]));
+        assert!(is_open(&rules) && rules.errors().contains(&"policies/b.yaml: no".to_owned()));
+        sources.unreadable.clear();
+        rules.update(&sources, &touched(&["policies/b.yaml"]));
+        assert!(!is_open(&rules) && rules.errors().is_empty(), "{:?}", rules.errors());
+        sources.inventory[0].text = "pods: []\n".to_owned();
+        assert!(!rules.update(&sources, &touched(&["inventory/a.yaml"])));
+        assert!(rules.inventory().pods.is_empty());
     }
 
     #[test]

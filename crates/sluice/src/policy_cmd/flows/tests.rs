@@ -29,14 +29,21 @@ fn line(rest: &str) -> String {
 #[test]
 fn records_of_one_connection_are_one_question() {
     let text = [
-        line(r#""IP":{"source":"10.0.0.2","destination":"10.0.0.1"},"l4":{"TCP":{"destination_port":80}},"is_reply":false"#),
-        line(r#""l4":{"TCP":{"source_port":9,"destination_port":80,"flags":{"SYN":true}}},"verdict":"DROPPED""#),
+        line(
+            r#""IP":{"source":"10.0.0.2","destination":"10.0.0.1"},"l4":{"TCP":{"destination_port":80}},"is_reply":false"#,
+        ),
+        line(
+            r#""l4":{"TCP":{"source_port":9,"destination_port":80,"flags":{"SYN":true}}},"verdict":"DROPPED""#,
+        ),
         line(r#""l4":{"TCP":{"source_port":80,"destination_port":9}},"is_reply":true"#),
         "\n{\"lost_events\":{\"num_events_lost\":3}}\n".to_owned(),
     ];
     let (flows, _) = read_text(&text.concat()).expect("a recording");
     assert_eq!(flows.list.len(), 1);
-    assert_eq!((flows.list[0].to_string().as_str(), flows.records[0]), ("pod/shop/client -> pod/shop/web 80/TCP", 2));
+    assert_eq!(
+        (flows.list[0].to_string().as_str(), flows.records[0]),
+        ("pod/shop/client -> pod/shop/web 80/TCP", 2)
+    );
     assert_eq!(flows.ignored, BTreeMap::from([("not a flow", 1), ("reply", 1)]));
 }
 
@@ -44,7 +51,8 @@ fn records_of_one_connection_are_one_question() {
 fn messages_are_read_where_there_are_some() {
     let tcp = r#""l4":{"TCP":{"destination_port":80}},"l7":{"type":"REQUEST","#;
     let http = r#""http":{"method":"GET","url":"http://api:8080/a?b=1","headers":[{"key":"x","value":"1"},{"key":"x","value":"2"}]}}"#;
-    let dns = r#""l4":{"UDP":{"destination_port":53}},"l7":{"type":"REQUEST","dns":{"query":"a.example.com."}}"#;
+    let dns =
+        r#""l4":{"UDP":{"destination_port":53}},"l7":{"type":"REQUEST","dns":{"query":"a.example.com."}}"#;
     let kafka = r#""kafka":{"api_key":"fetch","api_version":11,"topic":"a"}},"extensions":{"kafka_topics":["a","b"],"kafka_client_id":"c"}"#;
     let hello = r#""l4":{"TCP":{"destination_port":443}},"extensions":{"tls":{"server_name":"x.io"}}"#;
     let response = r#""http":{"code":200}}"#;
@@ -74,7 +82,9 @@ fn ends_are_pods_reserved_peers_or_addresses() {
         "{{{CLIENT},\"destination\":{{\"labels\":[\"reserved:world\"]}},\"IP\":{{\"destination\":\"1.1.1.1\"}},\
          \"destination_names\":[\"one.one\"],\"l4\":{{\"ICMPv4\":{{\"type\":8}}}}}}\n"
     );
-    let health = format!("{{\"source\":{{\"labels\":[\"reserved:health\"]}},{WEB},\"IP\":{{}},\"l4\":{{\"TCP\":{{\"destination_port\":4240}}}}}}\n");
+    let health = format!(
+        "{{\"source\":{{\"labels\":[\"reserved:health\"]}},{WEB},\"IP\":{{}},\"l4\":{{\"TCP\":{{\"destination_port\":4240}}}}}}\n"
+    );
     let gone = line("\"l4\":{\"TCP\":{\"destination_port\":80}}").replace("\"client\"", "\"gone\"");
     let service = format!(
         "{{{CLIENT},\"destination\":{{}},\"IP\":{{\"destination\":\"10.96.0.1\"}},\"l4\":{{\"TCP\":{{\"destination_port\":80}}}}}}\n"
