@@ -16,6 +16,7 @@
 //!   are judged when the id is known, else as a topic in parentheses, which only rules without topics allow.
 //! * **Metadata** for several topics is judged topic by topic, because clients ask about all their topics together. The
 //!   refused ones are taken out of the request and put into the response with their error.
+//! * **Fetch sessions:** an incremental fetch is judged with all topics of its session; see [`session`].
 //! * **All topics:** a request that names none (Metadata, OffsetFetch) counts as one without topics, and its answer is
 //!   not filtered, as in Cilium.
 //! * **SASL:** SaslHandshake and SaslAuthenticate pass without asking: who a client is opens no topic. SaslHandshake version 0, behind which tokens follow that are no
@@ -32,6 +33,7 @@ mod refusal;
 mod request;
 mod response;
 mod schema;
+mod session;
 mod table;
 mod walk;
 mod wire;
@@ -93,6 +95,7 @@ pub struct Kafka {
     max_outstanding: usize,
     outstanding: Outstanding,
     ids: TopicIds,
+    sessions: session::Sessions,
     /// A refused produce that is going by.
     refused: Option<produce::Refused>,
 }
@@ -105,6 +108,7 @@ impl Kafka {
             max_outstanding: settings.max_outstanding,
             outstanding: Outstanding::default(),
             ids: TopicIds::default(),
+            sessions: session::Sessions::default(),
             refused: None,
         }
     }
@@ -247,6 +251,16 @@ impl Kafka {
         }
         let mut reader = frame.reader();
         let allowed = match Topics::read(frame.api, frame.version, &mut reader) {
+            Ok(topics) if frame.api.key == table::FETCH => match self.fetch(frame, topics, cx)? {
+                Some(allowed) => allowed,
+                None => {
+                    let mut answer = Vec::new();
+                    let (version, id) = (frame.version, frame.header.correlation_id);
+                    let nothing = refusal::Element::default();
+                    refusal::write_code(frame.api, version, id, &nothing, session::NOT_FOUND, &mut answer);
+                    return self.answer(frame, answer, cx);
+                }
+            },
             Ok(topics) => self.ask(frame, &topics, answered, cx),
             Err(Fault::Bad) => return Err(Anomaly::KafkaRequest),
             Err(Fault::Short) => {
@@ -259,6 +273,46 @@ impl Kafka {
             (false, table::PRODUCE) => self.refuse_produce(frame, answered, cx),
             (false, _) => self.refuse(frame, frame.api.code, cx),
         }
+    }
+
+    /// A fetch is judged with all topics of its session. `None`: the session is not known here.
+    fn fetch(
+        &mut self,
+        frame: &Frame<'_>,
+        topics: Topics<'_>,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<bool>, Anomaly> {
+        let said = session::Fetch::read(frame.version, frame.reader()).map_err(|_| Anomaly::KafkaRequest)?;
+        let before = match said {
+            session::Fetch::GoesOn(id) => match self.sessions.take(id) {
+                Some(names) => names,
+                None => return Ok(None),
+            },
+            _ => Vec::new(),
+        };
+        let added = topics.len();
+        let mut all = topics;
+        for name in &before {
+            all.push(request::Named::Name(name));
+        }
+        if !self.ask(frame, &all, true, cx) {
+            // What is answered ends the session for the client, too.
+            return Ok(Some(false));
+        }
+        if said == session::Fetch::Alone {
+            return Ok(Some(true));
+        }
+        let names = if added == 0 { None } else { all.with_names(&self.ids, session::names) };
+        match said {
+            session::Fetch::GoesOn(id) if added == 0 => self.sessions.put(id, before),
+            session::Fetch::GoesOn(id) => {
+                if let Some(names) = names {
+                    self.sessions.put(id, names);
+                }
+            }
+            _ => self.outstanding.session(names),
+        }
+        Ok(Some(true))
     }
 
     /// The topics of a Metadata request are judged one by one, and those that are refused left out of it.
@@ -389,6 +443,12 @@ impl Kafka {
                 cx.to_client.extend_from_slice(&other);
                 step = Step::Swallow { len: end as u64 };
             }
+        }
+        if api.key == table::FETCH
+            && let Some(names) = self.outstanding.begun()
+            && let Some(id) = response::body(api, version, bytes, end).ok().and_then(|at| session::begun(version, at))
+        {
+            self.sessions.put(id, names);
         }
         self.tell(error_code, cx);
         Ok(step)

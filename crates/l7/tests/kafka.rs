@@ -322,6 +322,48 @@ fn metadata_of_refused_topics_is_left_out_and_their_error_put_in() {
 }
 
 #[test]
+fn an_incremental_fetch_is_judged_with_the_topics_of_its_session() {
+    let ask = |correlation, topic: Option<&str>, session, epoch| {
+        requests::session_fetch(correlation, 11, topic, session, epoch)
+    };
+    let begun = response(1, &[&[0; 6][..], &77i32.to_be_bytes(), &[0; 300]].concat());
+    let script = [
+        Event::Send(Side::Client, ask(1, Some("events"), 0, 0)),
+        Event::Send(Side::Server, begun),
+        Event::Send(Side::Client, ask(2, None, 77, 1)),
+        Event::Send(Side::Server, response(2, &[0; 300])),
+        Event::Send(Side::Client, ask(3, Some("orders"), 77, 2)),
+        Event::Send(Side::Server, response(3, &[0; 300])),
+        Event::Send(Side::Client, ask(4, None, 77, 3)),
+    ];
+    let outcome = agree(&script, || {
+        // Three requests, then the rule is revoked.
+        let mut left = 3;
+        let judge = Recorder {
+            kafka: Box::new(move |_| {
+                left -= 1;
+                left >= 0
+            }),
+            ..Recorder::default()
+        };
+        Splice::new(Kafka::new(&Settings::default()), judge)
+    });
+    assert_eq!(outcome.end, None);
+    let asked: Vec<&str> =
+        outcome.told.iter().filter_map(|line| Some(line.split_once("topics: ")?.1)).collect();
+    let both = "[\"events\", \"orders\"] }";
+    let [first, second, third, fourth] = asked[..] else { panic!("{asked:?}") };
+    assert_eq!((first, second), ("[\"events\"] }", "[\"events\"] }"));
+    assert_eq!((third, fourth), ("[\"orders\", \"events\"] }", both));
+    assert!(outcome.told[6].starts_with("deny"), "{:?}", outcome.told);
+    // A session of another connection.
+    let outcome = agree(&[Event::Send(Side::Client, ask(5, None, 78, 1))], || splice(|_| true));
+    assert!(outcome.to_server.is_empty() && outcome.told.is_empty());
+    let (_, answer) = decode(ApiKey::Fetch, 11, &outcome.to_client).expect("an answer");
+    assert!(format!("{answer:?}").contains("error_code: 70"), "{answer:?}");
+}
+
+#[test]
 fn a_broker_offers_what_is_read_here() {
     use kafka_protocol::messages::ApiVersionsResponse;
     use kafka_protocol::messages::api_versions_response::{ApiVersion, SupportedFeatureKey};

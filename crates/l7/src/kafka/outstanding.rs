@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub(super) told: bool,
     /// What is put into its response, and the size of the request that this stands for.
     pub(super) merge: Option<Box<(Merge, usize)>>,
+    /// Topics of the session that its response may begin.
+    pub(super) session: Option<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,15 @@ impl Outstanding {
             since,
             told,
             merge: None,
+            session: None,
         }));
+    }
+
+    /// The response of the request that was remembered last may begin a session.
+    pub(super) fn session(&mut self, names: Option<Vec<String>>) {
+        if let Some(Turn::Server(asked)) = self.turns.back_mut() {
+            asked.session = names;
+        }
     }
 
     /// Something is to be put into the response of the request that was remembered last, which has `len` bytes.
@@ -106,6 +116,14 @@ impl Outstanding {
     pub(super) fn first(&self) -> Option<&Asked> {
         match self.turns.front()? {
             Turn::Server(asked) => Some(asked),
+            Turn::Ours(_) => None,
+        }
+    }
+
+    /// Takes the topics of the session that its response may begin.
+    pub(super) fn begun(&mut self) -> Option<Vec<String>> {
+        match self.turns.front_mut()? {
+            Turn::Server(asked) => asked.session.take(),
             Turn::Ours(_) => None,
         }
     }

@@ -98,6 +98,11 @@ impl<'a> Topics<'a> {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all().len()
+    }
+
     fn all(&self) -> &[Named<'a>] {
         if self.many.is_empty() { &self.few[..self.len] } else { &self.many }
     }

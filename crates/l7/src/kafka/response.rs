@@ -27,7 +27,7 @@ impl Sink<'_> for FirstCode {
 }
 
 /// The body of a response, behind correlation id and header.
-fn body<'a>(api: &Api, version: i16, bytes: &'a [u8], end: usize) -> Result<Reader<'a>, Fault> {
+pub(super) fn body<'a>(api: &Api, version: i16, bytes: &'a [u8], end: usize) -> Result<Reader<'a>, Fault> {
     let mut reader = Reader::new(bytes, 8, end);
     if api.is_flexible(version) && api.key != table::API_VERSIONS {
         reader.tags()?;

@@ -30,6 +30,7 @@ pub(super) const TRANSACTIONAL_ID: i16 = 53;
 pub(super) const UNSUPPORTED_VERSION: i16 = 35;
 
 pub(super) const PRODUCE: i16 = 0;
+pub(super) const FETCH: i16 = 1;
 pub(super) const METADATA: i16 = 3;
 pub(super) const CONTROLLED_SHUTDOWN: i16 = 7;
 pub(super) const SASL_HANDSHAKE: i16 = 17;

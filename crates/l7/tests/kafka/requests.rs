@@ -55,13 +55,30 @@ fn numbered(key: ApiKey, version: i16, correlation: i32, body: &[u8]) -> Vec<u8>
     [&u32::try_from(bytes.len()).expect("short").to_be_bytes()[..], &bytes].concat()
 }
 
-/// A fetch of one topic.
+/// A fetch of one topic, without a session.
 pub(crate) fn fetch(correlation: i32, version: i16, topic: &str) -> Vec<u8> {
+    session_fetch(correlation, version, Some(topic), 0, -1)
+}
+
+/// A fetch of at most one topic, within a session.
+pub(crate) fn session_fetch(
+    correlation: i32,
+    version: i16,
+    topic: Option<&str>,
+    session: i32,
+    epoch: i32,
+) -> Vec<u8> {
     let partition = m::fetch_request::FetchPartition::default().with_partition(3);
-    let topic =
-        m::fetch_request::FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition]);
+    let topics = topic.map(|topic| {
+        m::fetch_request::FetchTopic::default().with_topic(name(topic)).with_partitions(vec![partition])
+    });
     let mut body = BytesMut::new();
-    m::FetchRequest::default().with_topics(vec![topic]).encode(&mut body, version).expect("a fetch");
+    m::FetchRequest::default()
+        .with_topics(topics.into_iter().collect())
+        .with_session_id(session)
+        .with_session_epoch(epoch)
+        .encode(&mut body, version)
+        .expect("a fetch");
     numbered(ApiKey::Fetch, version, correlation, &body)
 }
 
