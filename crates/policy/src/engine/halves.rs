@@ -156,8 +156,10 @@ impl BuiltHalf {
 
     /// Forgets identities that are gone, so that one that gets the same number later inherits nothing.
     pub(crate) fn leave(&mut self, left: &[Identity]) {
-        if left.iter().any(|identity| self.half.has_peer(*identity)) {
-            self.half = Arc::new(self.half.with_peers(|table| *table = table.without(left)));
+        let mut gone: Vec<Identity> = left.iter().copied().filter(|id| self.half.has_peer(*id)).collect();
+        if !gone.is_empty() {
+            gone.sort_unstable();
+            self.half = Arc::new(self.half.with_peers(|table| *table = table.without(&gone)));
         }
     }
 
@@ -196,15 +198,16 @@ impl BuiltHalf {
                 }
             }
         }
-        if !missing.is_empty() {
-            self.half = Arc::new(self.half.with_classes(&input.classes(&missing, sets)));
-        }
         if !places.is_empty() {
-            self.half = Arc::new(self.half.with_peers(|table| {
-                for (identity, class) in places {
-                    table.insert(identity, class);
-                }
-            }));
+            // One copy: the table of peers may be large.
+            let mut half = match missing.is_empty() {
+                true => Half::clone(&self.half),
+                false => self.half.with_classes(&input.classes(&missing, sets)),
+            };
+            for (identity, class) in places {
+                half.set_peer(identity, class);
+            }
+            self.half = Arc::new(half);
         }
         self.round = peers.round();
         true

@@ -89,6 +89,11 @@ impl Half {
         Self { peers, body: Arc::clone(&self.body) }
     }
 
+    /// Puts a peer into a class.
+    pub(crate) fn set_peer(&mut self, peer: Identity, class: u32) {
+        self.peers.insert(peer, class);
+    }
+
     /// The same half with more classes, behind those that there are.
     pub(crate) fn with_classes(&self, more: &[ClassPorts]) -> Self {
         Self { peers: self.peers.clone(), body: Arc::new(self.body.with_classes(more)) }

@@ -71,10 +71,14 @@ impl PeerTable {
         *slot = Slot { peer: peer.0, class };
     }
 
-    /// The same table without some peers.
+    /// The same table without some peers, given in ascending order.
     pub(crate) fn without(&self, gone: &[Identity]) -> Self {
         let mut table = Self::with_capacity(self.len);
-        for slot in self.slots.iter().filter(|slot| slot.class != 0 && !gone.contains(&Identity(slot.peer))) {
+        for slot in self
+            .slots
+            .iter()
+            .filter(|slot| slot.class != 0 && gone.binary_search(&Identity(slot.peer)).is_err())
+        {
             table.insert(Identity(slot.peer), slot.class);
         }
         table
