@@ -1,6 +1,6 @@
 //! Kafka: requests and their responses on one connection.
 //!
-//! Every request is read as far as policy needs it (header and topics, see [`table`]), judged, and passed as it came or
+//! Every request is read as far as policy needs it (header and topics, see `table`), judged, and passed as it came or
 //! swallowed and answered in its own API and version with an authorization error. A broker answers in the order of the
 //! requests, so what is outstanding is a queue, and an answer of ours waits for its turn in it.
 //!
@@ -16,7 +16,7 @@
 //!   are judged when the id is known, else as a topic in parentheses, which only rules without topics allow.
 //! * **Metadata** for several topics is judged topic by topic, because clients ask about all their topics together. The
 //!   refused ones are taken out of the request and put into the response with their error.
-//! * **Fetch sessions:** an incremental fetch is judged with all topics of its session; see [`session`].
+//! * **Fetch sessions:** an incremental fetch is judged with all topics of its session; see `session`.
 //! * **All topics:** a request that names none (Metadata, OffsetFetch) counts as one without topics, and its answer is
 //!   not filtered, as in Cilium.
 //! * **SASL:** SaslHandshake and SaslAuthenticate pass without asking: who a client is opens no topic. SaslHandshake version 0, behind which tokens follow that are no
