@@ -62,8 +62,9 @@ impl Http2 {
 
     /// Reads the list decoded last as a request, asks policy, and remembers the stream. How it is to be refused, if it is.
     fn judge(&mut self, id: u32, end_stream: bool, cx: &mut Context<'_>) -> Option<Refusal> {
+        let binary = self.server.reads_binary();
         let mut headers = lend(core::mem::take(&mut self.headers));
-        let read = request::read(&self.fields, end_stream, &mut headers).and_then(|request| {
+        let read = request::read(&self.fields, end_stream, binary, &mut headers).and_then(|request| {
             if request.odd_path {
                 target::normalise(request.path, &mut self.normal_path).map_err(Fault::Refused)?;
             }
@@ -149,7 +150,7 @@ impl Http2 {
         if !head.has(flag::END_STREAM) || stream.remaining.is_some_and(|left| left > 0) {
             return Err(Violation::MESSAGE);
         }
-        request::check_trailers(&self.fields).map_err(|_| Violation::MESSAGE)?;
+        request::check_trailers(&self.fields, self.server.reads_binary()).map_err(|_| Violation::MESSAGE)?;
         let refused = stream.refused;
         self.end_client(id);
         if refused { Ok(Step::Swallow { len: len as u64 }) } else { Ok(self.pass_block(id, true, len, cx)) }

@@ -22,11 +22,19 @@ pub(super) struct Values {
     pub(super) header_table: u32,
     pub(super) window: u32,
     pub(super) max_frame: u32,
+    /// Whether it reads octets as they are in fields whose name ends in `-bin`, behind a leading zero. gRPC's own
+    /// setting (GRPC_ALLOW_TRUE_BINARY_METADATA), announced and used by all that is built on its C core.
+    pub(super) binary_metadata: bool,
 }
 
 impl Default for Values {
     fn default() -> Self {
-        Self { header_table: DEFAULT_TABLE, window: DEFAULT_WINDOW, max_frame: MIN_MAX_FRAME }
+        Self {
+            header_table: DEFAULT_TABLE,
+            window: DEFAULT_WINDOW,
+            max_frame: MIN_MAX_FRAME,
+            binary_metadata: false,
+        }
     }
 }
 
@@ -44,6 +52,7 @@ impl Values {
                 4 => self.window = value,
                 5 if !(MIN_MAX_FRAME..=MAX_MAX_FRAME).contains(&value) => return Err(Violation::PROTOCOL),
                 5 => self.max_frame = value,
+                0xfe03 => self.binary_metadata = value == 1,
                 _ => {}
             }
         }
@@ -140,6 +149,11 @@ impl Peer {
     /// The smallest window that a new stream may have towards this side.
     pub(super) fn smallest_window(&self) -> u32 {
         self.pending.iter().map(|values| values.window).fold(self.acknowledged.window, u32::min)
+    }
+
+    /// Whether it has announced that it reads binary metadata.
+    pub(super) fn reads_binary(&self) -> bool {
+        self.latest().binary_metadata
     }
 
     /// The smallest and largest header table that the other side may believe in.

@@ -33,15 +33,14 @@ pub(super) struct Request<'a> {
 pub(super) fn read<'a>(
     fields: &'a Fields,
     end_stream: bool,
+    binary: bool,
     headers: &mut Vec<Header<'a>>,
 ) -> Result<Request<'a>, Fault> {
     let mut request = Request::default();
     let mut pseudo = Pseudo::default();
     let mut host = None;
     for (name, value) in fields.iter() {
-        if !is_value(value) {
-            return Err(Fault::Malformed);
-        }
+        check_value(name, value, binary)?;
         if name.first() == Some(&b':') {
             // RFC 9113 §8.3: all of them before the others.
             if !headers.is_empty() {
@@ -69,11 +68,12 @@ pub(super) fn read<'a>(
 }
 
 /// Checks trailers: fields as in a head, and no pseudo-headers (RFC 9113 §8.1).
-pub(super) fn check_trailers(fields: &Fields) -> Result<(), Fault> {
+pub(super) fn check_trailers(fields: &Fields, binary: bool) -> Result<(), Fault> {
     fields.iter().try_for_each(|(name, value)| {
-        if !is_value(value) || matches!(name, b"host" | b"content-length") {
+        if matches!(name, b"host" | b"content-length") {
             return Err(Fault::Malformed);
         }
+        check_value(name, value, binary)?;
         check_field(name, value)
     })
 }
@@ -209,10 +209,18 @@ fn is_name(octets: &[u8]) -> bool {
     all(octets, class::NAME)
 }
 
-/// RFC 9113 §8.2.1: no white space around it, and no control characters but the tabulator.
-fn is_value(octets: &[u8]) -> bool {
+/// RFC 9113 §8.2.1: no white space around it, and no control characters but the tabulator. With `binary` metadata
+/// everything behind a leading zero; whoever announced that does not read such a field as text.
+fn check_value(name: &[u8], value: &[u8], binary: bool) -> Result<(), Fault> {
     let space = |octet: Option<&u8>| matches!(octet, Some(b' ' | b'\t'));
-    let bad =
-        octets.iter().fold(false, |bad, &octet| bad | ((octet < 0x20) & (octet != b'\t')) | (octet == 0x7f));
-    !bad && !space(octets.first()) && !space(octets.last())
+    let control = |octet: u8| ((octet < 0x20) & (octet != b'\t')) | (octet == 0x7f);
+    let bad = value.iter().fold(false, |bad, &octet| bad | control(octet));
+    if !bad && !space(value.first()) && !space(value.last()) {
+        return Ok(());
+    }
+    if binary && value.first() == Some(&0) && name.ends_with(b"-bin") {
+        Ok(())
+    } else {
+        Err(Fault::Malformed)
+    }
 }
