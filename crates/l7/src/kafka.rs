@@ -170,7 +170,13 @@ fn more(bytes: &[u8], anomaly: Anomaly) -> Result<Step, Anomaly> {
 /// End of the frame that begins with a size.
 fn frame_end(bytes: &[u8], least: usize, most: usize) -> Option<Result<usize, ()>> {
     let size = i32::from_be_bytes(*bytes.first_chunk::<4>()?);
-    Some(usize::try_from(size).ok().filter(|size| (least..=most).contains(size)).map(|size| size + 4).ok_or(()))
+    Some(
+        usize::try_from(size)
+            .ok()
+            .filter(|size| (least..=most).contains(size))
+            .map(|size| size + 4)
+            .ok_or(()),
+    )
 }
 
 impl Kafka {
@@ -446,7 +452,8 @@ impl Kafka {
         }
         if api.key == table::FETCH
             && let Some(names) = self.outstanding.begun()
-            && let Some(id) = response::body(api, version, bytes, end).ok().and_then(|at| session::begun(version, at))
+            && let Some(id) =
+                response::body(api, version, bytes, end).ok().and_then(|at| session::begun(version, at))
         {
             self.sessions.put(id, names);
         }
