@@ -6,12 +6,14 @@
 
 mod dns;
 mod error;
+mod l7;
 #[cfg(test)]
 mod tests;
 mod value;
 
 pub use dns::{Dns, Refusal};
 pub use error::ConfigError;
+pub use l7::{L7, MidStream, Protocol, Visible, visibility};
 pub use value::Span;
 
 use datapath::conntrack::ConntrackConfig;
@@ -43,6 +45,10 @@ pub struct Config {
     pub policy: Policy,
     /// What DNS answers teach.
     pub dns: Dns,
+    /// How messages are inspected.
+    pub l7: L7,
+    /// Ports whose messages are shown without a policy that asks for it. Nothing is refused there.
+    pub visibility: Vec<Visible>,
     /// The packet path.
     pub datapath: Datapath,
     /// The kernel program.
@@ -532,6 +538,7 @@ impl Config {
             return Err(("node.cluster", "must not be empty".into()));
         }
         self.dns.check()?;
+        self.l7.check()?;
         let beat = self.xdp.heartbeat.get();
         if !beat.is_zero() && beat < Duration::from_secs(1) {
             return Err(("xdp.heartbeat", "must be 0s or at least 1s".into()));

@@ -254,10 +254,14 @@ fn datapath_config(config: &Config) -> DatapathConfig {
             DenyResponse::Drop => datapath::DenyResponse::Drop,
             DenyResponse::Reject => datapath::DenyResponse::Reject,
         },
-        l7: datapath::config::L7Config {
-            settings: config.dns.l7_settings(),
-            answer_timeout: config.dns.answer_timeout.get(),
-            ..datapath::config::L7Config::default()
+        l7: {
+            let mut l7 = datapath::config::L7Config {
+                settings: config.dns.l7_settings(),
+                answer_timeout: config.dns.answer_timeout.get(),
+                ..datapath::config::L7Config::default()
+            };
+            config.l7.apply(&mut l7);
+            l7
         },
         adopt_midstream_for: config.datapath.conntrack.adopt_midstream_for.get(),
         ..DatapathConfig::default()

@@ -122,6 +122,12 @@ impl Conn {
         self.marks & REVOKED != 0
     }
 
+    /// Whether its messages are read.
+    #[must_use]
+    pub const fn is_inspected(&self) -> bool {
+        self.verdict.inspection != NIL
+    }
+
     /// Whether the reply leg was heard.
     #[must_use]
     pub const fn replied(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Connections across a restart.
 
+use super::conn::{QueueKind, REVOKED};
 use super::tcp::{State, Tracking};
 use super::{ConnId, Conntrack, NewConn, timer};
 use core::time::Duration;
@@ -31,6 +32,9 @@ pub struct ConnState {
     pub bytes: [u64; 2],
     /// Time since its first packet.
     pub age: Duration,
+    /// Whether its messages were read. What stood in its streams, and whether its ends count alike, is not known any
+    /// more, so it is put back as one that is over: both ends are reset when they speak.
+    pub inspected: bool,
 }
 
 impl Conntrack {
@@ -48,6 +52,7 @@ impl Conntrack {
             packets: conn.packets,
             bytes: conn.bytes,
             age: now.saturating_since(conn.created),
+            inspected: conn.is_inspected(),
         })
     }
 
@@ -86,6 +91,10 @@ impl Conntrack {
         let age = u64::try_from(saved.age.as_nanos()).unwrap_or(u64::MAX);
         conn.created = Instant::from_nanos(now.as_nanos().saturating_sub(age));
         conn.last_seen = timer::tick_of(now);
+        if saved.inspected && saved.key.proto == packet::packet::proto::TCP {
+            self.get_mut(id).marks |= REVOKED;
+            self.loads.requeue(&mut self.slab, id.0, QueueKind::Finished);
+        }
         Ok(id)
     }
 }

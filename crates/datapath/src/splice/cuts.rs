@@ -102,6 +102,17 @@ impl Cuts {
         found.unwrap_or_else(|| y.saturating_add_signed(-self.shift))
     }
 
+    /// The input byte up to which the sender may send when the receiver takes nothing from output byte `y` on: bytes
+    /// that are swallowed need no room, bytes that were put in take some.
+    pub(super) fn place(&self, y: u64) -> u64 {
+        for cut in self.list.iter().rev() {
+            if y >= cut.at_out {
+                return cut.end().saturating_add(y.saturating_sub(cut.end_out()));
+            }
+        }
+        y.saturating_add_signed(-self.shift)
+    }
+
     /// Swallows `removed` input bytes from `at`, of which `got` have come, and puts `inserted` output bytes in their
     /// place. `at` must not lie before any earlier cut's end. Answers the first output byte put in.
     pub(super) fn add(&mut self, at: u64, removed: u64, got: u64, inserted: u64) -> u64 {
@@ -189,6 +200,7 @@ mod tests {
             (cuts.input(9), cuts.input(10), cuts.input(12), cuts.input(13), cuts.input(14)),
             (9, 15, 15, 15, 16)
         );
+        assert_eq!((cuts.place(9), cuts.place(11), cuts.place(20)), (9, 15, 22), "room behind a window");
         assert_eq!((cuts.output(9), cuts.output(10), cuts.output(14), cuts.output(15)), (9, 10, 10, 13));
     }
 

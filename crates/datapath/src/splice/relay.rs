@@ -384,7 +384,7 @@ impl Pipeline {
         let upto = held.end.min(stream.boundary);
         let with_fin = held.fin && stream.fin_agreed && !stream.fin_taken;
         let whole = stream.cuts.passed(held.start, held.end) == Some((held.start, held.end))
-            && stream.passable(held.end) == held.end;
+            && stream.passable(held.start, held.end) == held.end;
         let L4::Tcp(tcp) = held.packet.l4_header else {
             io.release(held.frame);
             return None;
@@ -409,7 +409,7 @@ impl Pipeline {
             return None;
         }
         while let Some((from, to)) = splice.streams[i].cuts.passed(held.next, upto) {
-            let until = splice.streams[i].passable(to).max(from);
+            let until = splice.streams[i].passable(from, to);
             let fin = with_fin && ends_here && until == held.end;
             if from < until {
                 self.relay_piece(io, snapshot, splice, side, ends, &held, (from, until), fin);

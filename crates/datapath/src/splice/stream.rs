@@ -141,9 +141,7 @@ impl Stream {
 
     /// Bytes that the sender may send behind [`Stream::arrived`].
     pub(super) fn room(&self) -> u64 {
-        let x = self.arrived();
-        let out = self.cuts.output(x.min(self.boundary)).saturating_add(x.saturating_sub(self.boundary));
-        let room = self.edge.saturating_sub(out);
+        let room = self.cuts.place(self.edge).saturating_sub(self.arrived());
         if !self.taking {
             return room;
         }
@@ -167,11 +165,12 @@ impl Stream {
 
     /// Where passing on ends for now. Bytes beyond what the receiver takes can only come because their sender was
     /// offered more, or because others were put in before them.
-    pub(super) fn passable(&self, to: u64) -> u64 {
+    pub(super) fn passable(&self, from: u64, to: u64) -> u64 {
         if !self.overdrawn && self.cuts.none() {
             return to;
         }
-        to.saturating_sub(self.cuts.output(to).saturating_sub(self.edge))
+        let room = self.edge.saturating_sub(self.cuts.output(from));
+        to.min(from.saturating_add(room))
     }
 
     /// Takes decided bytes over that the sender was let send and the receiver does not take yet. `false`: they are left

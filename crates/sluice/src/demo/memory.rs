@@ -9,7 +9,7 @@ use std::time::{Duration, Instant as Clock};
 
 use anyhow::{Context, Result, anyhow};
 use datapath::ports::{Port, PortKind, PortTable};
-use datapath::{DatapathConfig, Gateway, SharedSnapshot, Snapshot, Worker};
+use datapath::{DatapathConfig, SharedSnapshot, Snapshot, Worker};
 use flowlog::{EventReader, EventRing, Record, Resolver, Workload};
 use packet::emit::{self, Envelope, Segment};
 use packet::io::mem::{MemConfig, MemIo};

@@ -236,8 +236,8 @@ impl Control {
             policy,
             ports,
             gateway,
+            visibility: Arc::new(crate::config::visibility(&self.config.visibility)),
             learnt,
-            ..Snapshot::default()
         }));
     }
 

@@ -213,7 +213,8 @@ fn work(
             && !worker.has_background_work();
         if rest {
             SharedLoad::bump(&load.sleeps);
-            let woken = worker.io_mut().wait(Some(NAP)).context("sleep")?;
+            let nap = worker.next_timer().map_or(NAP, |due| due.saturating_since(now).min(NAP));
+            let woken = worker.io_mut().wait(Some(nap)).context("sleep")?;
             now = clock.now();
             // The next turn looks at the commands, which may be what ended the sleep.
             turn = LOOK_EVERY - 1;

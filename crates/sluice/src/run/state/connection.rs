@@ -22,6 +22,9 @@ pub(super) struct SavedConnection {
     bytes: [u64; 2],
     /// Milliseconds since its first packet.
     age: u64,
+    /// Whether its messages were read.
+    #[serde(default)]
+    inspected: bool,
 }
 
 impl SavedConnection {
@@ -39,6 +42,7 @@ impl SavedConnection {
             packets: conn.packets(),
             bytes: conn.bytes(),
             age: u64::try_from(age).unwrap_or(u64::MAX),
+            inspected: conn.is_inspected(),
         })
     }
 
@@ -57,6 +61,7 @@ impl SavedConnection {
             packets: self.packets,
             bytes: self.bytes,
             age: Duration::from_millis(self.age),
+            inspected: self.inspected,
         })
     }
 }
@@ -102,6 +107,7 @@ mod tests {
             packets: [3, 2],
             bytes: [300, 200],
             age: 1500,
+            inspected: false,
         }
     }
 
