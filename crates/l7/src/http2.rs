@@ -3,13 +3,13 @@
 //! Frames pass as they came. A request's header block is waited for whole, decoded, judged and passed. The first
 //! block that is refused changes how the rest is done, because what is swallowed cannot enter the server's HPACK
 //! table: from then on the client's blocks are swallowed and said again with an encoder of our own. The server's blocks
-//! always pass, so a refusal written to the client leaves the client's table alone ([`refusal`]).
+//! always pass, so a refusal written to the client leaves the client's table alone (`refusal.rs`).
 //!
 //! The server never hears of a refused stream. Its DATA is swallowed, and the credit that it took from the connection
 //! is given back at once; what the client says about its window, priority or end is swallowed too. Ids that the server
 //! has not seen are closed for it by the next higher one (RFC 9113 §5.1.1).
 //!
-//! Flow control stays exact: [`Peer::window`] is what that side may send on the connection *in its own view*. The body of
+//! Flow control stays exact: `Peer::window` is what that side may send on the connection *in its own view*. The body of
 //! a refusal takes octets from the client's window that the server knows nothing of; that *debt* is taken out of the
 //! next credit that the client gives, and until then DATA that would not fit the client's view is kept back.
 //!
