@@ -159,6 +159,11 @@ impl Pipeline {
         now: Instant,
     ) {
         let slot = self.conntrack.get(at.id).verdict.inspection;
+        if packet.fragment.is_some() && packet.proto == proto::TCP {
+            // TCP avoids fragments (RFC 1191), and a part of a segment can be neither summed nor judged.
+            let reason = DropReason::L7(l7::Anomaly::SegmentFragment);
+            return self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(*packet)), reason.into(), now);
+        }
         let Some(mut inspection) = self.inspections.take(slot) else {
             return self.drop_frame(
                 io,

@@ -113,6 +113,8 @@ anomalies! {
     Unacknowledged = "unacknowledged",
     /// DNS: a zone transfer, or an operation other than a query.
     DnsUnsupported = "dns-unsupported",
+    /// TCP: a fragment of a segment, which cannot be read.
+    SegmentFragment = "segment-fragment",
 }
 
 impl Anomaly {

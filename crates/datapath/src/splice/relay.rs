@@ -468,6 +468,12 @@ impl Pipeline {
         now: Instant,
     ) {
         let Segment { side, mut frame, packet, tcp, completion } = segment;
+        let out = ends.of(side.opposite());
+        if snapshot.ports.get(out).is_some_and(|port| packet.ip_len() > port.mtu) {
+            // Before the numbers are changed: the sender has to recognise its own segment in what it is told.
+            let reason = DropReason::FragmentationNeeded.into();
+            return self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(packet)), reason, now);
+        }
         let rewrites = splice.rewrites(side);
         let urgent = tcp.flags.0 & TcpFlags::URG != 0;
         let mut window = tcp.window;
@@ -497,15 +503,7 @@ impl Pipeline {
             splice.tell(side, window);
         }
         let parsed = Parsed::Ip(packet);
-        self.forward(
-            io,
-            snapshot,
-            frame,
-            (Some(&parsed), &packet),
-            ends.of(side.opposite()),
-            completion,
-            now,
-        );
+        self.forward(io, snapshot, frame, (Some(&parsed), &packet), out, completion, now);
     }
 
     /// A bare segment goes on.
