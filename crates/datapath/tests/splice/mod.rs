@@ -14,12 +14,18 @@
 //! * [`script`] the requests of one schedule and what each must be answered
 //! * [`client`], [`server`] the two applications
 //! * [`schedule`] everything that one seed decides; [`run`] plays it, [`many`] many of them
+//!
+//! Segment by segment instead: [`case`] reads conversations from `testdata/evasion`, [`raw`] says them, [`referee`]
+//! compares what came.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod case;
 pub mod client;
 pub mod link;
 pub mod many;
 pub mod node;
+pub mod raw;
+pub mod referee;
 pub mod rng;
 pub mod run;
 pub mod schedule;

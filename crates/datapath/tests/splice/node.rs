@@ -133,8 +133,11 @@ impl Node {
         let (policy, ports) = rules.compiled();
         let snapshot = Snapshot { epoch: 1, policy, ports, ..Snapshot::default() };
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));
-        let config =
-            DatapathConfig { conntrack: ConntrackConfig::with_max_entries(64), ..DatapathConfig::default() };
+        let mut conntrack = ConntrackConfig::with_max_entries(64);
+        // Longer than any retransmission time-out here, so that a lost last acknowledgement can be repeated.
+        conntrack.timeouts.tcp_fin = Duration::from_secs(100);
+        conntrack.timeouts.tcp_closing = Duration::from_secs(100);
+        let config = DatapathConfig { conntrack, ..DatapathConfig::default() };
         let io = MemIo::new(MemConfig { ports: 3, buffers: BUFFERS, buffer_size, ..MemConfig::default() });
         let (writer, events) = EventRing::new(1024);
         Self { worker: Worker::new(io, config, shared, writer, 7), now: Instant::from_secs(1_000), events }
