@@ -256,14 +256,17 @@ impl Lint<'_> {
 
     /// Application rules that a plain allow for the same traffic makes ineffective.
     fn widened(&mut self, policy: &Policy, rule: &Rule, direction: Direction, entry: &Entry) {
-        if entry.deny || !matches!(entry.l7, Some(L7Rules::Http(_) | L7Rules::Kafka(_))) {
+        if entry.deny || (entry.l7.is_none() && entry.server_names.is_empty()) {
             return;
         }
+        let is_dns = matches!(entry.l7, Some(L7Rules::Dns(_)));
         let found = self.others(rule, direction, |other| {
             !other.deny
                 && other.l7.is_none()
                 && other.server_names.is_empty()
                 && other.unsupported.is_none()
+                // DNS rules are not united with a rule that leaves the port open.
+                && (!is_dns || names_ports(other))
                 && covers(other, entry)
         });
         if let Some(place) = found {
@@ -355,6 +358,16 @@ fn covers(outer: &Entry, inner: &Entry) -> bool {
             (Ports::Icmp(outer), Ports::Icmp(inner)) => inner.iter().all(|kind| outer.contains(kind)),
             _ => false,
         }
+}
+
+/// Whether every port of an entry is written as one.
+fn names_ports(entry: &Entry) -> bool {
+    let one = |port: &Port| match port {
+        Port::Any => false,
+        Port::Numbers(numbers) => numbers.start() == numbers.end(),
+        Port::Named(_) => true,
+    };
+    matches!(&entry.ports, Ports::List(list) if list.iter().all(|rule| one(&rule.port)))
 }
 
 fn peer_covers(outer: &Peer, inner: &Peer) -> bool {

@@ -54,6 +54,14 @@ fn findings() {
             "application rules have no effect",
         ),
         (
+            "  endpointSelector: {}\n  egress:\n  - toPorts: [{ports: [{port: '53', protocol: UDP}], rules: {dns: [{matchName: a.b}]}}]\n  - toPorts: [{ports: [{port: '53', protocol: ANY}, {port: '53', protocol: UDP}]}]\n",
+            "application rules have no effect",
+        ),
+        (
+            "  endpointSelector: {}\n  egress:\n  - toPorts: [{ports: [{port: '443', protocol: TCP}], serverNames: [a.b]}]\n  - toEntities: [all]\n",
+            "application rules have no effect",
+        ),
+        (
             "  endpointSelector: {}\n  egress: [{toServices: [{k8sService: {serviceName: s}}]}]\n",
             "no service `s`",
         ),
@@ -70,4 +78,8 @@ fn nothing_to_find() {
         "  endpointSelector: {matchLabels: {app: web}}\n  ingress: [{fromEntities: [world]}]\n  egress:\n  - toFQDNs: [{matchName: a.b}]\n  - toEntities: [cluster]\n    toPorts: [{ports: [{port: '53', protocol: UDP}], rules: {dns: [{matchPattern: '*'}]}}]\n",
     );
     assert!(found.is_empty(), "{found:?}");
+    let apart = self::found(
+        "  endpointSelector: {}\n  egress:\n  - toPorts: [{ports: [{port: '53', protocol: UDP}], rules: {dns: [{matchName: a.b}]}}]\n  - toEntities: [all]\n",
+    );
+    assert!(apart.is_empty(), "DNS rules hold beside a rule without ports: {apart:?}");
 }
