@@ -2,7 +2,7 @@
 //!
 //! A stream is remembered from its request until both sides have ended it. Where one side reset it the other may still
 //! have frames on their way, or may never send another: such a stream is *left over*, and only so many of those are
-//! remembered.
+//! remembered. With the texts that are kept of each that makes some 3 MiB at the very most.
 
 use std::collections::VecDeque;
 

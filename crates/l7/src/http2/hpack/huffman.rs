@@ -99,15 +99,24 @@ const fn tables() -> Tables {
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
     // The shortest code has five bits.
     out.reserve(input.len() * 8 / 5 + 1);
-    let mut input = input.iter();
-    // The next `bits` bits stand at the top of `window`; below them are zeros.
+    let mut rest = input;
+    // The next `bits` bits stand at the top of `window`. Below them are zeros, or the first bits of `rest`.
     let mut window = 0u64;
     let mut bits = 0u32;
     loop {
-        while bits <= 56 {
-            let Some(&octet) = input.next() else { break };
-            window |= u64::from(octet) << (56 - bits);
-            bits += 8;
+        if bits < MAX_BITS as u32 {
+            if let Some(next) = rest.first_chunk::<8>() {
+                window |= u64::from_be_bytes(*next) >> bits;
+                let whole = (63 - bits) / 8;
+                rest = &rest[whole as usize..];
+                bits += whole * 8;
+            } else {
+                while let Some((&octet, behind)) = rest.split_first().filter(|_| bits <= 56) {
+                    window |= u64::from(octet) << (56 - bits);
+                    bits += 8;
+                    rest = behind;
+                }
+            }
         }
         let entry = TABLES.fast[(window >> (64 - FAST_BITS)) as usize];
         let (length, symbol) = if entry != 0 { (u32::from(entry >> 8), entry & 0xff) } else { long(window)? };
