@@ -212,7 +212,8 @@ impl Splice {
 
     /// Whether segments that `side` sends have to be rewritten.
     fn rewrites(&self, side: Side) -> bool {
-        !self.streams[index(side)].cuts.none() || !self.streams[index(side.opposite())].plain()
+        let own = &self.streams[index(side)];
+        !own.cuts.none() || !own.pending.is_empty() || !self.streams[index(side.opposite())].plain()
     }
 
     /// Header values of a segment that `side` sends, whose first byte has output offset `at`.
@@ -313,6 +314,8 @@ impl Pipeline {
         now: Instant,
     ) {
         for side in [Side::Client, Side::Server] {
+            // What was taken over stands before what came later.
+            self.say_owed(io, snapshot, splice, side, ends, now);
             self.relay_decided(io, snapshot, splice, side, ends, now);
             if let Some((_, held)) = fresh.take_if(|(of, _)| *of == side)
                 && let Some(rest) = self.relay_held(io, snapshot, splice, side, ends, held, now)

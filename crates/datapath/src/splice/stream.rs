@@ -227,8 +227,8 @@ impl Stream {
             self.ack_due = true;
             return (Intake::Known, &payload[..0]);
         }
-        if let Err(reason) = self.check_end(end, fin) {
-            return refuse(reason);
+        if !self.may_end(end, fin) {
+            return refuse(DropReason::InvalidTcpState);
         }
         if start < self.kept.end() && !self.kept.agrees(start, payload) {
             return refuse(DropReason::L7(Anomaly::SegmentOverlapDiffers));
@@ -237,12 +237,17 @@ impl Stream {
             // What was swallowed before may come again because the sender does not know that it arrived.
             self.ack_due |= self.cuts.receive(start, end.min(self.boundary)) || start < self.arrived();
         }
+        let have = self.have();
+        if end > self.boundary && start > have {
+            let out = self.cuts.output(self.boundary).saturating_add(start - self.boundary);
+            let takes = out <= self.edge || self.taking;
+            return if takes { (Intake::Ahead, &payload[..0]) } else { refuse(DropReason::InvalidTcpState) };
+        }
+        if fin {
+            self.fin = Some(end);
+        }
         if end <= self.boundary {
             return (Intake::Go, &payload[..0]);
-        }
-        let have = self.have();
-        if start > have {
-            return (Intake::Ahead, &payload[..0]);
         }
         let known = &payload[(self.boundary.saturating_sub(start) as usize).min(payload.len())..];
         let (old, new) = known.split_at((have - start.max(self.boundary)).min(known.len() as u64) as usize);
@@ -261,19 +266,15 @@ impl Stream {
     }
 
     /// A stream ends once, behind all of its bytes.
-    fn check_end(&mut self, end: u64, fin: bool) -> Result<(), DropReason> {
+    fn may_end(&self, end: u64, fin: bool) -> bool {
         match self.fin {
-            Some(at) if end > at || (fin && end != at) => return Err(DropReason::InvalidTcpState),
+            Some(at) => end <= at && (!fin || end == at),
             None if fin => {
                 let behind = !self.pending.is_empty() && end < self.have();
-                if behind || end < self.cuts.input(self.acked) {
-                    return Err(DropReason::InvalidTcpState);
-                }
-                self.fin = Some(end);
+                !behind && end >= self.cuts.input(self.acked)
             }
-            _ => {}
+            None => true,
         }
-        Ok(())
     }
 
     /// Applies a step about `hand`, the bytes behind the boundary; answers how many of them are decided.
