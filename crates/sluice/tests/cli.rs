@@ -307,3 +307,65 @@ fn what_would_take_too_much_is_refused_soon() {
     ]);
     assert!(code == 2 && err.contains("big.yaml: more than the 8388608 bytes"), "{err}");
 }
+
+/// What `sluice observe -o json` wrote, judged by the policies before and after.
+#[test]
+fn diff_takes_a_recording() {
+    let case = Case::new();
+    let http = "TCP}], rules: {http: [{method: GET}]}}]";
+    case.write("new.yaml", &POLICY.replace("TCP}]}]", http));
+    let record = |method: &str, reply: bool| {
+        format!(
+            "{{\"flow\":{{\"source\":{{\"namespace\":\"shop\",\"pod_name\":\"client\"}},\"destination\":{{\"namespace\":\"shop\",\"pod_name\":\"web\"}},\
+             \"l4\":{{\"TCP\":{{\"destination_port\":80}}}},\"l7\":{{\"type\":\"REQUEST\",\"http\":{{\"method\":\"{method}\",\"url\":\"http://web/x\"}}}},\
+             \"is_reply\":{reply}}},\"node_name\":\"n1\"}}\n"
+        )
+    };
+    let lines = [record("GET", false), record("PUT", false), record("PUT", false), record("GET", true)];
+    case.write("flows.jsonl", &lines.concat());
+    let words =
+        ["policy", "diff", "policies", "new.yaml", "--flows", "flows.jsonl", "--inventory", "inventory.yaml"];
+    let (code, out, err) = case.run(&[&words[..], &["-o", "json"]].concat());
+    assert_eq!(code, 1, "{err}");
+    let value = json(&out);
+    assert_eq!(
+        (&value["flows"], &value["records"], &value["ignored"]["reply"]),
+        (&2.into(), &3.into(), &1.into())
+    );
+    let changed = value["changed"].as_array().expect("a list");
+    assert_eq!(changed.len(), 1, "{out}");
+    assert_eq!((&changed[0]["flow"]["http"]["method"], &changed[0]["records"]), (&"PUT".into(), &2.into()));
+    let (_, table, _) = case.run(&words);
+    assert!(table.contains("PUT web/x") && table.contains("not judged: 1 records (reply)"), "{table}");
+    case.write("flows.jsonl", &format!("{}nonsense\n", lines.concat()));
+    let (code, _, err) = case.run(&words);
+    assert!(code == 2 && err.contains("flows.jsonl:5: not a line of JSON"), "{err}");
+}
+
+/// Everything about one message on one screen.
+#[test]
+fn explain_reaches_into_messages() {
+    let case = Case::new();
+    let rules = "TCP}], rules: {http: [{method: GET}, {method: PUT, headerMatches: [{name: X, value: a, mismatch: ADD}]}]}}]";
+    case.write("http.yaml", &POLICY.replace("TCP}]}]", rules));
+    let ask = |more: &[&str]| {
+        let words = ["policy", "explain", "--inventory", "inventory.yaml", "--policies", "http.yaml"];
+        let ends = ["--from", "shop/client", "--to", "shop/web", "--port", "80/TCP"];
+        case.run(&[&words[..], &ends, more].concat())
+    };
+    assert_eq!(ask(&["--http", "GET /x"]).0, 0);
+    let (code, out, _) = ask(&["--http", "DELETE /a.b"]);
+    assert_eq!(code, 1);
+    assert!(out.contains("message does not fit [http method GET"), "{out}");
+    assert!(
+        out.contains(r#"add to `http` of web (http.yaml:7): {method: "DELETE", path: "/a\\.b"}"#),
+        "{out}"
+    );
+    let (_, out, _) = ask(&["--http", "PUT /", "--header", "X: b", "-o", "json"]);
+    let value = json(&out);
+    assert_eq!(value["verdict"]["needs_rewriting"], true, "{out}");
+    assert_eq!(value["sides"][1]["considered"][0]["message"], "fits-rewritten", "{out}");
+    let (code, out, _) = ask(&["--kafka", "produce:orders"]);
+    assert!(code == 1 && out.contains("the connection is read as http"), "{out}");
+    assert_eq!(ask(&["--http", "GET /", "--header", "nonsense"]).0, 2);
+}
