@@ -64,7 +64,8 @@ impl Decoder {
                 fields.finish(start, name, false, limits)?;
             } else if first & 0x40 != 0 {
                 let (start, name) = self.literal(&mut rest, 6, fields)?;
-                self.table.insert(fields.from(start), name);
+                let (name_octets, value) = fields.from(start).split_at(name);
+                self.table.insert(name_octets, value);
                 fields.finish(start, name, false, limits)?;
             } else if first & 0x20 != 0 {
                 return Err(HpackError::SizeUpdate);

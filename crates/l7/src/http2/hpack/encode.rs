@@ -1,6 +1,8 @@
 //! Writing header blocks: literals that touch no table, and the encoder that speaks to the server once it no longer
 //! hears the client's blocks.
 
+use std::collections::VecDeque;
+
 use super::fields::Fields;
 use super::static_table::{FIRST_DYNAMIC, Found, find};
 use super::table::Table;
@@ -14,6 +16,8 @@ use super::{DEFAULT_TABLE, FIELD_OVERHEAD, huffman};
 #[derive(Debug)]
 pub struct Encoder {
     table: Table,
+    /// A hash of each entry of the table, oldest first.
+    hashes: VecDeque<u32>,
     /// Updates that the next block begins with: the smallest size since the last one, then the size.
     update: Option<(u32, u32)>,
 }
@@ -23,7 +27,7 @@ impl Encoder {
     #[must_use]
     pub fn new(limit: u32) -> Self {
         let size = limit.min(DEFAULT_TABLE);
-        Self { table: Table::new(size), update: Some((0, size)) }
+        Self { table: Table::new(size), hashes: VecDeque::new(), update: Some((0, size)) }
     }
 
     /// The decoder's limit has become `limit`, and that was acknowledged.
@@ -31,6 +35,7 @@ impl Encoder {
         let size = limit.min(DEFAULT_TABLE);
         if size as usize != self.table.max_size() {
             self.table.set_max_size(size as usize);
+            self.forget_evicted();
             self.update = Some((self.update.map_or(size, |(least, _)| least.min(size)), size));
         }
     }
@@ -49,31 +54,53 @@ impl Encoder {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8], never_indexed: bool, out: &mut Vec<u8>) {
+        if never_indexed {
+            return match find(name, value) {
+                Found::Field(index) | Found::Name(index) => with_name(index, 4, 0x10, name, value, out),
+                Found::Nothing => with_name(0, 4, 0x10, name, value, out),
+            };
+        }
+        let hash = hash(name, value);
+        if let Some(age) = self.find(hash, name, value) {
+            return integer(FIRST_DYNAMIC + age, 7, 0x80, out);
+        }
         let known = match find(name, value) {
-            Found::Field(index) if !never_indexed => return integer(index, 7, 0x80, out),
-            Found::Field(index) | Found::Name(index) => index,
+            Found::Field(index) => return integer(index, 7, 0x80, out),
+            Found::Name(index) => index,
             Found::Nothing => 0,
         };
-        if never_indexed {
-            return with_name(known, 4, 0x10, name, value, out);
+        if !worth_indexing(name, value, self.table.max_size()) {
+            return with_name(known, 4, 0, name, value, out);
         }
-        let start = out.len();
-        // One field contiguous, as the table holds it; taken back below.
-        out.extend_from_slice(name);
-        out.extend_from_slice(value);
-        let field = out.get(start..).unwrap_or_default();
-        let age = self.table.find(field, name.len());
-        let worth = worth_indexing(name, value, self.table.max_size());
-        if age.is_none() && worth {
-            self.table.insert(field, name.len());
-        }
-        out.truncate(start);
-        match age {
-            Some(age) => integer(FIRST_DYNAMIC + age, 7, 0x80, out),
-            None if worth => with_name(known, 6, 0x40, name, value, out),
-            None => with_name(known, 4, 0, name, value, out),
-        }
+        self.table.insert(name, value);
+        self.hashes.push_back(hash);
+        self.forget_evicted();
+        with_name(known, 6, 0x40, name, value, out);
     }
+
+    fn forget_evicted(&mut self) {
+        let evicted = self.hashes.len().saturating_sub(self.table.len());
+        self.hashes.drain(..evicted);
+    }
+
+    /// Age of the entry with this name and value.
+    fn find(&self, hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
+        let newest_first = self.hashes.iter().rev().enumerate();
+        let mut alike = newest_first.filter(|&(_, &other)| other == hash).map(|(age, _)| age);
+        alike
+            .find(|&age| self.table.get(age).is_some_and(|(field, len)| field.split_at(len) == (name, value)))
+    }
+}
+
+/// Tells most fields apart; which of those alike is meant is looked at octet by octet.
+fn hash(name: &[u8], value: &[u8]) -> u32 {
+    let mix = |hash: u64, word: u64| (hash.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let words = |hash: u64, octets: &[u8]| {
+        let (whole, rest) = octets.as_chunks::<8>();
+        let hash = whole.iter().fold(hash, |hash, octets| mix(hash, u64::from_le_bytes(*octets)));
+        rest.iter().fold(hash, |hash, &octet| mix(hash, u64::from(octet)))
+    };
+    (words(words(name.len() as u64, name), value) >> 32) as u32
 }
 
 /// Fields that differ from request to request only push others out of the table.

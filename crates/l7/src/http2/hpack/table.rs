@@ -56,38 +56,34 @@ impl Table {
         Some((self.octets.get(start..start + name + entry.value as usize)?, name))
     }
 
-    /// Adds an entry of which the first `name` octets are the name. One larger than the table empties it (§4.4).
-    pub(super) fn insert(&mut self, field: &[u8], name: usize) {
-        let size = field.len() + FIELD_OVERHEAD;
+    /// Adds an entry. One larger than the table empties it (§4.4).
+    pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
+        let octets = name.len() + value.len();
+        let size = octets + FIELD_OVERHEAD;
         let Some(room) = self.max_size.checked_sub(size) else {
             self.evict(0);
             return;
         };
         self.evict(room);
-        if self.octets.len() + field.len() > 2 * self.max_size {
+        if self.octets.len() + octets > 2 * self.max_size {
             self.move_down();
         }
         let start = self.octets.len() as u32;
-        self.octets.extend_from_slice(field);
-        self.entries.push_back(Entry { start, name: name as u32, value: (field.len() - name) as u32 });
+        self.octets.extend_from_slice(name);
+        self.octets.extend_from_slice(value);
+        self.entries.push_back(Entry { start, name: name.len() as u32, value: value.len() as u32 });
         self.size += size;
+    }
+
+    /// Number of entries.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Number of entries and their size, for tests.
     #[cfg(test)]
     pub(super) fn extent(&self) -> (usize, usize) {
         (self.entries.len(), self.size)
-    }
-
-    /// Age of an entry with this name and value.
-    pub(super) fn find(&self, field: &[u8], name: usize) -> Option<usize> {
-        let newest_first = self.entries.iter().rev();
-        newest_first.enumerate().find_map(|(age, entry)| {
-            let start = entry.start as usize;
-            let same = entry.name as usize == name
-                && self.octets.get(start..start + entry.size() - FIELD_OVERHEAD) == Some(field);
-            same.then_some(age)
-        })
     }
 
     fn evict(&mut self, room: usize) {

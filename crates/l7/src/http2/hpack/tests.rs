@@ -188,15 +188,15 @@ fn lists_are_bounded() {
 #[test]
 fn a_field_larger_than_the_table_empties_it() {
     let mut table = Table::new(100);
-    table.insert(b"ab", 1);
-    table.insert(b"cd", 1);
+    table.insert(b"a", b"b");
+    table.insert(b"c", b"d");
     assert_eq!(table.extent(), (2, 68));
     assert_eq!(table.get(0), Some((&b"cd"[..], 1)));
     assert_eq!(table.get(1), Some((&b"ab"[..], 1)));
     assert_eq!(table.get(2), None);
-    table.insert(&[b'x'; 69], 1);
+    table.insert(b"x", &[b'x'; 68]);
     assert_eq!(table.extent(), (0, 0));
-    table.insert(&[b'x'; 68], 1);
+    table.insert(b"x", &[b'x'; 67]);
     assert_eq!(table.extent(), (1, 100));
 }
 
