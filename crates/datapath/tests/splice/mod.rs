@@ -17,10 +17,13 @@
 //!
 //! Segment by segment instead: [`case`] reads conversations from `testdata/evasion`, [`raw`] says them, [`referee`]
 //! compares what came.
+//!
+//! [`hostile`]: both ends try to get past.
 #![allow(dead_code, unreachable_pub)]
 
 pub mod case;
 pub mod client;
+pub mod hostile;
 pub mod link;
 pub mod many;
 pub mod node;
