@@ -85,10 +85,18 @@ impl Encoder {
 
     /// Age of the entry with this name and value.
     fn find(&self, hash: u32, name: &[u8], value: &[u8]) -> Option<usize> {
-        let newest_first = self.hashes.iter().rev().enumerate();
-        let mut alike = newest_first.filter(|&(_, &other)| other == hash).map(|(age, _)| age);
-        alike
-            .find(|&age| self.table.get(age).is_some_and(|(field, len)| field.split_at(len) == (name, value)))
+        let same = |age| self.table.get(age).is_some_and(|(field, len)| field.split_at(len) == (name, value));
+        let (older, newer) = self.hashes.as_slices();
+        let mut age = 0;
+        for hashes in [newer, older] {
+            for &other in hashes.iter().rev() {
+                if other == hash && same(age) {
+                    return Some(age);
+                }
+                age += 1;
+            }
+        }
+        None
     }
 }
 
