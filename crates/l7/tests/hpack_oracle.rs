@@ -106,7 +106,7 @@ fn what_we_encode_they_and_we_decode() {
     });
 }
 
-/// Blocks broken by chance: where both can read one, both read the same, and neither panics.
+/// Blocks broken by chance: what we still read the oracle reads too, and the same.
 #[test]
 fn broken_blocks_are_read_alike() {
     arbtest(|u| {
@@ -125,13 +125,12 @@ fn broken_blocks_are_read_alike() {
             }
             let mut fields = Fields::default();
             let mut list = Vec::new();
-            let ours = decoder.decode(&block, &mut fields, &LIMITS);
-            let theirs = oracle.decode(&mut block.clone(), &mut list);
-            // The oracle takes size updates that stand in the wrong place; whoever fails is of no more use.
-            let (Ok(()), Ok(_)) = (ours, theirs) else {
-                assert!(ours.is_err() || block.is_empty(), "they refuse {block:02x?}");
+            // Whoever fails is of no more use. The oracle is not asked then: it takes size updates in the wrong place,
+            // and panics on some blocks that are cut short.
+            if decoder.decode(&block, &mut fields, &LIMITS).is_err() {
                 break;
-            };
+            }
+            oracle.decode(&mut block.clone(), &mut list).expect("a block that we can read");
             let list: Vec<Field> = list.into_iter().map(|(name, value, _)| (name, value)).collect();
             let fields: Vec<Field> =
                 fields.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
