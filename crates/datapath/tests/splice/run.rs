@@ -59,9 +59,8 @@ impl Pod {
         let sent = self.stack.poll(now);
         let any = !sent.is_empty();
         for frame in sent {
-            if self.watch.sends(&frame) {
-                self.up.send(frame, now);
-            }
+            let frame = self.watch.sends(frame);
+            self.up.send(frame, now);
         }
         any
     }

@@ -7,6 +7,7 @@ use packet::{L4, testing};
 
 const SEQ: usize = 4;
 const ACK: usize = 8;
+const FLAGS: usize = 13;
 const CHECKSUM: usize = 16;
 const OPTION_SACK: u8 = 5;
 
@@ -77,6 +78,26 @@ fn sack_edges(l4: &[u8]) -> Vec<usize> {
         }
     }
     edges
+}
+
+/// The same frame with no more than `len` bytes of payload, and then without a FIN.
+pub fn truncated(mut frame: Vec<u8>, len: usize) -> Vec<u8> {
+    let packet = testing::packet_of(&frame);
+    let (l3, end) = (usize::from(packet.l3), usize::from(packet.payload) + len);
+    if end >= packet.end as usize {
+        return frame;
+    }
+    frame.truncate(end);
+    if packet.src.is_v4() {
+        frame[l3 + 2..l3 + 4].copy_from_slice(&((end - l3) as u16).to_be_bytes());
+        frame[l3 + 10..l3 + 12].fill(0);
+        let field = !packet::checksum::sum(&frame[l3..l3 + 20]);
+        frame[l3 + 10..l3 + 12].copy_from_slice(&field.to_be_bytes());
+    } else {
+        frame[l3 + 4..l3 + 6].copy_from_slice(&((end - l3 - 40) as u16).to_be_bytes());
+    }
+    edit(&mut frame, usize::from(packet.l4), |l4| l4[FLAGS] &= !packet::TcpFlags::FIN);
+    frame
 }
 
 /// Changes the TCP header and sums again.

@@ -4,7 +4,7 @@
 //! it, and keeps the stream that the pod is being told, byte by byte: a byte told twice must be the same both times,
 //! and where the stream is known beforehand it must be that byte, in whatever order segments come.
 
-use super::shift::sack_blocks;
+use super::shift::{sack_blocks, truncated};
 use super::stack::{tcp_of, timestamps};
 use packet::checksum::{self, Sum};
 use packet::{L4, MacAddr, Parsed, Tcp};
@@ -83,18 +83,25 @@ impl Watch {
         self.told.iter().map_while(|byte| *byte).collect()
     }
 
-    /// A frame that the pod's stack sends. `false`: it must not be sent. smoltcp 0.14 retransmits without a look at
-    /// the window.
+    /// A frame that the pod's stack sends; cut where the window ends, since smoltcp 0.14 retransmits without a look at
+    /// it.
     #[must_use]
-    pub fn sends(&mut self, frame: &[u8]) -> bool {
+    pub fn sends(&mut self, frame: Vec<u8>) -> Vec<u8> {
+        let room = |tcp: &Tcp| self.allowance.map(|edge| distance(edge, tcp.seq).max(PROBE));
+        let room = tcp_of(&frame).and_then(|(tcp, _)| room(&tcp));
+        let frame = match room {
+            Some(room) => truncated(frame, room as usize),
+            None => frame,
+        };
         if self.trace {
-            println!("{} sends {}", self.name, described(frame));
+            println!("{} sends {}", self.name, described(&frame));
         }
-        let Some((tcp, l4)) = tcp_of(frame) else { return true };
-        let overrun = |edge: u32| distance(tcp.seq, edge) + i64::from(tcp.payload_len) > PROBE;
-        if tcp.payload_len > 0 && self.allowance.is_some_and(overrun) {
-            return false;
-        }
+        self.note_sent(&frame);
+        frame
+    }
+
+    fn note_sent(&mut self, frame: &[u8]) {
+        let Some((tcp, l4)) = tcp_of(frame) else { return };
         if tcp.flags.syn() && self.own.is_none() {
             self.own = Some(tcp);
             self.end = tcp.seq.wrapping_add(1);
@@ -114,7 +121,6 @@ impl Watch {
             }
             self.edge = widened(self.edge, &tcp, self.shifts().0);
         }
-        true
     }
 
     /// Window scales of the pod and of the other side: both must have offered one.
