@@ -225,6 +225,11 @@ impl Pipeline {
                     self.stats.answered += 1;
                     io.release(frame);
                 }
+                Arrival::Probe(frame, at) => {
+                    self.stats.answered += 1;
+                    io.release(frame);
+                    self.probe(io, snapshot, splice, (side, at), &ends);
+                }
                 Arrival::Bare(segment) => self.relay_bare(io, snapshot, splice, segment, &ends, now),
                 Arrival::Refused(frame, reason) => {
                     let dropped = Dropped { is_reply, ..reason.into() };
@@ -253,6 +258,7 @@ impl Pipeline {
         work: impl FnOnce(&mut Drive<'_>, &mut Vec<u8>) -> R,
     ) -> R {
         let Self { conntrack, events, inspections, config, .. } = self;
+        let may_hold = inspections.frames < MAX_FRAMES;
         let Inspections { learn, said, scratch, .. } = inspections;
         let mut judge = Speaker {
             conn: conntrack.get(id),
@@ -264,7 +270,8 @@ impl Pipeline {
             now,
         };
         let lenient = judge.is_lenient();
-        let mut drive = Drive { judge: &mut judge, settings: &config.l7.settings, now, said, lenient };
+        let mut drive =
+            Drive { judge: &mut judge, settings: &config.l7.settings, now, said, lenient, may_hold };
         work(&mut drive, scratch)
     }
 

@@ -37,6 +37,9 @@ use stream::{Stream, Voice};
 /// which Linux may delay an acknowledgement, since a sender may wait for one before it sends the rest of a head.
 const HOLD: Duration = Duration::from_millis(10);
 
+/// How long frames wait behind a gap: longer than it takes to repeat what is missing a few times.
+const GAP: Duration = Duration::from_secs(2);
+
 /// Steps without bytes that a protocol may make one after the other.
 const MAX_IDLE_STEPS: u32 = 8;
 
@@ -51,6 +54,8 @@ pub(crate) struct Splice {
     key: FlowKey,
     /// A protocol waits for the snapshot.
     waiting: bool,
+    /// A protocol waits for acknowledgements, because what it decides next may find no room.
+    stalled: bool,
     /// The connection is over and the client is being told.
     closing: bool,
     /// The earliest timer that was asked for.
@@ -66,6 +71,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) said: &'a mut [Vec<u8>; 2],
     /// Whether anomalies and refusals only are told and everything passes.
     pub(crate) lenient: bool,
+    /// Whether frames may wait.
+    pub(crate) may_hold: bool,
 }
 
 const fn index(side: Side) -> usize {
@@ -84,6 +91,7 @@ impl Splice {
             voices: Default::default(),
             key,
             waiting: false,
+            stalled: false,
             closing: false,
             armed: None,
         }
@@ -97,6 +105,11 @@ impl Splice {
     /// Whether the connection is over for both ends, and only what is left of it is being said.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// Whether a SYN is the one that this side opened the connection with.
+    pub(crate) fn is_own_syn(&self, side: Side, tcp: &Tcp) -> bool {
+        self.voices[index(side)].base == Some(tcp.seq.wrapping_add(1))
     }
 
     /// The numbers of a segment as conntrack is to see them: what it acknowledges, counted as the acknowledged side
@@ -188,7 +201,7 @@ impl Splice {
         let hands: [&[u8]; 2] =
             [0, 1].map(|i| if i == mine && pending[i].is_empty() { fresh } else { &pending[i][..] });
         let mut used = [0_usize; 2];
-        self.waiting = false;
+        (self.waiting, self.stalled) = (false, false);
         let mut outcome = Ok(());
         'all: loop {
             let mut progress = false;
@@ -197,6 +210,10 @@ impl Splice {
                 // Steps that decide nothing: a protocol moves on to another state of its own, but not for ever.
                 let mut idle = 0;
                 while !self.streams[i].open_ended() && idle < MAX_IDLE_STEPS {
+                    if !self.streams.iter().all(Stream::has_room) {
+                        self.stalled = true;
+                        break 'all;
+                    }
                     let hand = &hands[i][used[i]..];
                     let before = self.streams[i].boundary;
                     let step = self.ask(
@@ -289,6 +306,14 @@ impl Splice {
         put.map(|()| answer)
     }
 
+    /// Lets the protocol go on that waited for acknowledgements.
+    fn unstall(&mut self, side: Side, drive: &mut Drive<'_>) -> Result<(), End> {
+        if self.stalled && self.streams.iter().all(Stream::has_room) {
+            return self.drive(side, &[], drive);
+        }
+        Ok(())
+    }
+
     /// Lets the protocol go on that waited for the snapshot.
     pub(crate) fn resume(&mut self, drive: &mut Drive<'_>) -> Result<(), End> {
         self.drive(Side::Server, &[], drive)
@@ -312,7 +337,11 @@ impl Splice {
 
     /// When a timer of this connection is due.
     fn next_timer(&self) -> Option<Instant> {
-        self.streams.iter().flat_map(|stream| [stream.hold_until, stream.owed.due()]).flatten().min()
+        self.streams
+            .iter()
+            .flat_map(|stream| [stream.hold_until, stream.ahead_until, stream.owed.due()])
+            .flatten()
+            .min()
     }
 
     /// A timer to be set anew, if an earlier one is due than the one that is set.

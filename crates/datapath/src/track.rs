@@ -112,6 +112,10 @@ impl Pipeline {
         };
         match self.conntrack.advance(id, leg, packet, now)? {
             Progress::Continue => {}
+            Progress::Reopen if inspected && self.is_own_syn(id, leg, packet) => {
+                // A late copy of the SYN that opened this connection opens no other (RFC 9293 §3.10.7.4).
+                return Err(DropReason::InvalidTcpState.into());
+            }
             Progress::Reopen => {
                 // A new connection on old ports: the old one ends, and policy is asked again.
                 let key = packet.flow_key().ok_or(DropReason::InvalidTcpState)?;
@@ -261,6 +265,13 @@ impl Pipeline {
     fn is_closing(&self, id: ConnId) -> bool {
         let slot = self.conntrack.get(id).verdict.inspection;
         self.inspections.splice(slot).is_some_and(Splice::is_closing)
+    }
+
+    /// Whether this is the SYN that opened the inspected connection.
+    fn is_own_syn(&self, id: ConnId, leg: Leg, packet: &Packet) -> bool {
+        let splice = self.inspections.splice(self.conntrack.get(id).verdict.inspection);
+        matches!((splice, packet.l4_header), (Some(splice), L4::Tcp(tcp))
+            if splice.is_own_syn(inspect::side_of(leg), &tcp))
     }
 
     /// The packet with the numbers of the sender of what it acknowledges.

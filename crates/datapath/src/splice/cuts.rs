@@ -51,6 +51,8 @@ pub(super) struct Cuts {
     shift: i64,
     /// Input before this must not be passed on any more: a cut that lay there is forgotten.
     floor: u64,
+    /// Cuts of which bytes are still to come.
+    open: usize,
 }
 
 impl Cuts {
@@ -59,9 +61,9 @@ impl Cuts {
         self.list.is_empty() && self.shift == 0
     }
 
-    /// Whether there is room for another one.
-    pub(super) fn full(&self) -> bool {
-        self.list.len() >= MAX_CUTS
+    /// Whether there is room for `more`.
+    pub(super) fn has_room(&self, more: usize) -> bool {
+        self.list.len() + more <= MAX_CUTS
     }
 
     /// Input offset behind the last one.
@@ -76,46 +78,48 @@ impl Cuts {
 
     /// The output offset of input byte `x`; of a swallowed byte, where it would have stood.
     pub(super) fn output(&self, x: u64) -> u64 {
-        for cut in self.list.iter().rev() {
-            if x >= cut.end() {
-                return cut.end_out().saturating_add(x - cut.end());
-            }
-            if x >= cut.at {
-                return cut.at_out;
-            }
+        match self.last(|cut| cut.at <= x) {
+            Some(cut) if x >= cut.end() => cut.end_out().saturating_add(x - cut.end()),
+            Some(cut) => cut.at_out,
+            None => x.saturating_add_signed(self.shift),
         }
-        x.saturating_add_signed(self.shift)
+    }
+
+    /// The last cut for which `holds`, which must hold for all before it.
+    fn last(&self, holds: impl Fn(&Cut) -> bool) -> Option<&Cut> {
+        // Nearly all questions are about what is behind every cut.
+        match self.list.back() {
+            Some(cut) if holds(cut) => Some(cut),
+            _ => self.list.partition_point(holds).checked_sub(1).and_then(|at| self.list.get(at)),
+        }
     }
 
     /// The input byte up to which the sender may be told that all has arrived, when the receiver has acknowledged
     /// everything before output byte `y`.
     pub(super) fn input(&self, y: u64) -> u64 {
-        let mut found = None;
-        for cut in self.list.iter().rev().filter(|cut| y >= cut.at_out) {
-            if cut.got < cut.removed {
-                // What has not come cannot be acknowledged, nor what follows it.
-                found = Some(cut.at + cut.got);
-            } else if found.is_none() {
-                found = Some(cut.end().saturating_add(y.saturating_sub(cut.end_out())));
+        if self.open > 0 {
+            // What has not come cannot be acknowledged, nor what follows it.
+            let missing = self.list.iter().find(|cut| cut.got < cut.removed);
+            if let Some(cut) = missing.filter(|cut| y >= cut.at_out) {
+                return cut.at + cut.got;
             }
         }
-        found.unwrap_or_else(|| y.saturating_add_signed(-self.shift))
+        self.place(y)
     }
 
     /// The input byte up to which the sender may send when the receiver takes nothing from output byte `y` on: bytes
     /// that are swallowed need no room, bytes that were put in take some.
     pub(super) fn place(&self, y: u64) -> u64 {
-        for cut in self.list.iter().rev() {
-            if y >= cut.at_out {
-                return cut.end().saturating_add(y.saturating_sub(cut.end_out()));
-            }
+        match self.last(|cut| cut.at_out <= y) {
+            Some(cut) => cut.end().saturating_add(y.saturating_sub(cut.end_out())),
+            None => y.saturating_add_signed(-self.shift),
         }
-        y.saturating_add_signed(-self.shift)
     }
 
     /// Swallows `removed` input bytes from `at`, of which `got` have come, and puts `inserted` output bytes in their
     /// place. `at` must not lie before any earlier cut's end. Answers the first output byte put in.
     pub(super) fn add(&mut self, at: u64, removed: u64, got: u64, inserted: u64) -> u64 {
+        self.open += usize::from(got < removed);
         if let Some(last) = self.list.back_mut()
             && last.end() == at
             && (last.got == last.removed)
@@ -134,6 +138,9 @@ impl Cuts {
     /// Notes that input `from..to` has come; answers whether a swallowed byte that was missing is among it.
     pub(super) fn receive(&mut self, from: u64, to: u64) -> bool {
         let mut new = false;
+        if self.open == 0 {
+            return new;
+        }
         for cut in self.list.iter_mut().rev() {
             if cut.end() <= from {
                 break;
@@ -141,6 +148,7 @@ impl Cuts {
             let next = cut.at + cut.got;
             if from <= next && next < to && cut.got < cut.removed {
                 cut.got = (to - cut.at).min(cut.removed);
+                self.open -= usize::from(cut.got == cut.removed);
                 new = true;
             }
         }
@@ -166,10 +174,12 @@ impl Cuts {
     /// search goes on behind it.
     pub(super) fn passed(&self, from: u64, to: u64) -> Option<(u64, u64)> {
         let (mut from, mut end) = (from.max(self.floor), to);
-        for cut in &self.list {
-            if cut.end() < from || (cut.end() == from && cut.at < from) {
-                continue;
-            }
+        let behind = |cut: &Cut| cut.end() < from || (cut.end() == from && cut.at < from);
+        let first = match self.list.back() {
+            Some(cut) if !behind(cut) => self.list.partition_point(behind),
+            _ => self.list.len(),
+        };
+        for cut in self.list.range(first..) {
             if cut.at <= from && from < cut.end() {
                 from = cut.end();
             } else if cut.at > from {

@@ -12,7 +12,7 @@ const MAX_RTO: Duration = Duration::from_secs(8);
 /// Transmissions without any progress after which the receiver counts as gone (about 40 seconds).
 const MAX_TRIES: u32 = 9;
 /// Bytes owed to one receiver at a time. Whoever makes us owe more without taking any is cut off.
-pub(super) const MAX_OWED: usize = 256 * 1024;
+pub(super) const MAX_OWED: usize = 512 * 1024;
 /// Acknowledgements of the same byte that count as a loss (RFC 5681 §3.2).
 const DUPLICATES: u8 = 3;
 
@@ -45,6 +45,9 @@ pub(super) struct Owed {
     due: Option<Instant>,
     tries: u32,
     duplicates: u8,
+    /// The timer was set for a loss that acknowledgements showed; at most once until there is progress.
+    hurried: bool,
+    was_hurried: bool,
 }
 
 /// A segment to send.
@@ -132,13 +135,14 @@ impl Owed {
         let waiting = self.oldest(acked).is_some();
         if progress || !again {
             (self.tries, self.duplicates) = (0, 0);
+            (self.hurried, self.was_hurried) = (false, false);
             self.due = None;
             return false;
         }
         if waiting {
             self.duplicates = self.duplicates.saturating_add(1);
         }
-        waiting && self.duplicates == DUPLICATES
+        waiting && self.duplicates >= DUPLICATES && !self.was_hurried
     }
 
     /// The first byte that was sent and not acknowledged, if the receiver has all before it.
@@ -207,8 +211,7 @@ impl Owed {
     /// The time is up: `false` if it was the last time.
     #[must_use]
     pub(super) fn expired(&mut self, now: Instant) -> bool {
-        self.tries += 1;
-        self.duplicates = 0;
+        self.tries += u32::from(!std::mem::take(&mut self.hurried));
         self.due = None;
         self.watch(now);
         self.tries < MAX_TRIES
@@ -216,6 +219,7 @@ impl Owed {
 
     /// The oldest piece is to be sent again at the next opportunity.
     pub(super) fn hurry(&mut self) {
+        (self.hurried, self.was_hurried) = (true, true);
         self.due = Some(Instant::ZERO);
     }
 

@@ -3,7 +3,7 @@
 use super::header::{self, Header, Options, Rewrite};
 pub(crate) use super::stream::Held;
 use super::stream::{Intake, MAX_AHEAD, MAX_HELD};
-use super::{Drive, HOLD, Splice, index};
+use super::{Drive, GAP, HOLD, Splice, index};
 use crate::pipeline::Pipeline;
 use crate::ports::Port;
 use crate::snapshot::Snapshot;
@@ -36,6 +36,8 @@ pub(crate) enum Arrival {
     Waits,
     /// It has no bytes and can be passed on at once.
     Bare(Segment),
+    /// It asks whether the other end is there; with that output offset, and without its byte, so will we.
+    Probe(Frame, u64),
     /// It is of no use.
     Over(Frame),
     /// It is refused.
@@ -85,6 +87,10 @@ impl Splice {
         let old_acked = self.streams[index(side.opposite())].acked;
         if tcp.flags.ack() && !self.acknowledge(side, &tcp) {
             return Arrival::Refused(segment.frame, DropReason::InvalidTcpState);
+        }
+        if let Err(over) = self.unstall(side, drive) {
+            io.release(segment.frame);
+            return Arrival::Ended(over);
         }
         let Some(start) = self.place_of(side, &tcp) else {
             // A keep-alive probe in front of the first byte.
@@ -147,7 +153,25 @@ impl Splice {
         let Segment { side, frame, packet, tcp, completion } = segment;
         let i = index(side);
         let end = start + u64::from(tcp.payload_len);
-        let mut held = Held { frame, packet, completion, start, end, next: start, fin: tcp.flags.fin() };
+        let stream = &mut self.streams[i];
+        let acked = stream.cuts.input(stream.acked);
+        if end + u64::from(tcp.flags.fin()) <= acked {
+            // Nothing that the receiver would look at. It is not passed on, since nobody compares it any more.
+            if tcp.payload_len == 1 && end == acked {
+                return Arrival::Probe(frame, stream.cuts.output(start));
+            }
+            stream.ack_due = true;
+            return Arrival::Over(frame);
+        }
+        let mut held = Held {
+            frame,
+            packet,
+            completion,
+            start,
+            end,
+            next: start.max(acked.min(end)),
+            fin: tcp.flags.fin(),
+        };
         let stream = &mut self.streams[i];
         let plain_body = end <= stream.boundary && start >= stream.kept.end() && stream.cuts.none();
         if plain_body && !held.fin && stream.fin.is_none() {
@@ -159,10 +183,14 @@ impl Splice {
             Intake::Refuse(reason) => return Arrival::Refused(held.frame, reason),
             Intake::Ahead => {
                 stream.ack_due = true;
-                if stream.ahead.len() >= MAX_AHEAD || stream.ahead.iter().any(|other| other.start == start) {
+                if !drive.may_hold
+                    || stream.ahead.len() >= MAX_AHEAD
+                    || stream.ahead.iter().any(|other| other.start == start)
+                {
                     return Arrival::Refused(held.frame, DropReason::L7Backpressure);
                 }
                 stream.ahead.push(held);
+                stream.ahead_until.get_or_insert(drive.now + GAP);
                 return Arrival::Waits;
             }
             Intake::Known => {
@@ -195,6 +223,7 @@ impl Splice {
     ) -> Option<Arrival> {
         let stream = &mut self.streams[index(side)];
         if stream.ahead.is_empty() {
+            stream.ahead_until = None;
             return None;
         }
         let have = stream.have();
@@ -622,6 +651,21 @@ impl Pipeline {
         piece.at + piece.bytes.len() as u64 + u64::from(piece.fin)
     }
 
+    /// Asks the other end in the name of `side` whether it is there.
+    pub(crate) fn probe<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        splice: &mut Splice,
+        (side, at): (Side, u64),
+        ends: &Ends,
+    ) {
+        let Some(port) = snapshot.ports.get(ends.of(side.opposite())) else { return };
+        let mut buf = [0; MAX_HEADERS];
+        let written = write(&mut buf, splice, side, port, at, TcpFlags::ACK, &[]);
+        self.send_own(io, port.id, written.and_then(|len| buf.get(..len)));
+    }
+
     /// Tells the other side in the name of `side` how much arrived.
     fn acknowledge<I: PacketIo>(
         &mut self,
@@ -671,6 +715,10 @@ impl Pipeline {
             if stream.hold_until.is_some_and(|until| until <= now) {
                 stream.take_over();
                 stream.held.drain(..).for_each(|held| io.release(held.frame));
+            }
+            if stream.ahead_until.is_some_and(|until| until <= now) {
+                stream.ahead_until = None;
+                stream.ahead.drain(..).for_each(|held| io.release(held.frame));
             }
             if stream.owed.due().is_some_and(|due| due <= now) {
                 let Some(port) = snapshot.ports.get(ends.of(side.opposite())) else { continue };

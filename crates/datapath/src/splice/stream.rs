@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 /// Frames of one stream that wait for a decision before their bytes are copied and acknowledged instead.
 pub(super) const MAX_HELD: usize = 8;
 /// Frames behind a gap that wait for it to be filled.
-pub(super) const MAX_AHEAD: usize = 16;
+pub(super) const MAX_AHEAD: usize = 64;
 /// Segment size where none was announced (RFC 9293 §3.7.1).
 const DEFAULT_MSS: u16 = 536;
 /// Window that is offered in the receiver's name while we take its bytes.
@@ -94,6 +94,8 @@ pub(super) struct Stream {
     pub(super) hold_until: Option<Instant>,
     pub(super) held: VecDeque<Held>,
     pub(super) ahead: Vec<Held>,
+    /// When the frames behind a gap are given up.
+    pub(super) ahead_until: Option<Instant>,
     /// Input offset behind the last byte, once its sender has ended it.
     pub(super) fin: Option<u64>,
     /// Whether the end may be passed on.
@@ -177,7 +179,7 @@ impl Stream {
     /// to their sender to repeat.
     pub(super) fn take_decided(&mut self, at: u64, bytes: &[u8]) -> bool {
         let next = at >= self.cuts.end() && self.cuts.output(at) >= self.sent.max(self.owed.end());
-        if !next || self.cuts.full() || !self.owed.has_room(bytes.len()) {
+        if !next || !self.cuts.has_room(1) || !self.owed.has_room(bytes.len()) {
             return false;
         }
         let len = bytes.len() as u64;
@@ -259,7 +261,7 @@ impl Stream {
             self.ack_due |= self.taken > start;
             return (Intake::Known, new);
         }
-        if self.pending.len() + new.len() > MAX_UNDECIDED || !self.kept.has_room() || self.cuts.full() {
+        if self.pending.len() + new.len() > MAX_UNDECIDED {
             return refuse(DropReason::L7Backpressure);
         }
         (Intake::Go, new)
@@ -277,6 +279,11 @@ impl Stream {
         }
     }
 
+    /// Whether whatever a protocol decides next finds room. Where it does not, the receiver has to acknowledge first.
+    pub(super) fn has_room(&self) -> bool {
+        self.cuts.has_room(4) && self.owed.has_room(MAX_UNDECIDED) && self.kept.has_room()
+    }
+
     /// Applies a step about `hand`, the bytes behind the boundary; answers how many of them are decided.
     pub(super) fn apply(&mut self, step: Step, hand: &[u8]) -> Result<usize, End> {
         let full = Err(End::Anomaly(Anomaly::SegmentOverflow));
@@ -287,7 +294,7 @@ impl Stream {
                 let ours = self.taken.min(self.boundary.saturating_add(len)).saturating_sub(self.boundary);
                 let ours_len = (ours as usize).min(hand.len());
                 if ours_len > 0 {
-                    if self.cuts.full() || !self.owed.has_room(ours_len) {
+                    if !self.cuts.has_room(1) || !self.owed.has_room(ours_len) {
                         return full;
                     }
                     let at = self.cuts.add(self.boundary, ours, ours, ours);
@@ -305,7 +312,7 @@ impl Stream {
         }
         let decided = len.min(hand.len() as u64);
         if swallow {
-            if self.cuts.full() {
+            if !self.cuts.has_room(1) {
                 return full;
             }
             self.cuts.add(self.boundary, len, decided, 0);
@@ -321,7 +328,7 @@ impl Stream {
         if bytes.is_empty() || over {
             return Ok(());
         }
-        if self.cuts.full() || !self.owed.has_room(bytes.len()) {
+        if !self.cuts.has_room(1) || !self.owed.has_room(bytes.len()) {
             return Err(End::Anomaly(Anomaly::SegmentOverflow));
         }
         let at = self.cuts.add(self.boundary, 0, 0, bytes.len() as u64);
@@ -336,7 +343,7 @@ impl Stream {
 
     /// The end passes; undecided bytes before it do not.
     pub(super) fn agree_end(&mut self) {
-        if !self.pending.is_empty() && !self.cuts.full() {
+        if !self.pending.is_empty() && self.cuts.has_room(1) {
             let len = self.pending.len() as u64;
             self.cuts.add(self.boundary, len, len, 0);
             self.boundary += len;
