@@ -33,18 +33,27 @@ pub struct AgentOptions {
     pub pinned: bool,
     /// The CPU to spin on, for measurements; otherwise the agent sleeps when idle.
     pub spin_on: Option<usize>,
+    /// Whether connections and identities are saved for the next start.
+    pub saves_state: bool,
 }
 
 impl AgentOptions {
     /// The given binary with fail-closed pins.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), on_failure: "drop", pinned: true, spin_on: None }
+        Self { binary: binary.into(), on_failure: "drop", pinned: true, spin_on: None, saves_state: true }
     }
 
     /// The same with another `onFailure`.
     #[must_use]
     pub fn on_failure(mut self, what: &'static str) -> Self {
         self.on_failure = what;
+        self
+    }
+
+    /// The same without saved state.
+    #[must_use]
+    pub fn without_state(mut self) -> Self {
+        self.saves_state = false;
         self
     }
 
@@ -222,7 +231,8 @@ fn settings(bed: &TestBed, options: &AgentOptions, socket: &Path) -> Result<Stri
         datapath.insert("polling", "busy".into());
         datapath.insert("cpu", cpu.into());
     }
-    let (socket, state) = (text(socket), text(&bed.file("state")));
+    let state = if options.saves_state { text(&bed.file("state")) } else { String::new() };
+    let socket = text(socket);
     let settings = Settings {
         node: BTree::from([("name", NODE_NAME)]),
         host_port: HostPort {

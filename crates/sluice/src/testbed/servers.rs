@@ -92,6 +92,14 @@ pub fn start_http(bed: &mut TestBed, path: &str, port: u16) -> Result<&'static s
 /// # Errors
 /// dnsmasq is not installed or does not listen in time.
 pub fn start_dns(bed: &mut TestBed, path: &str) -> Result<()> {
+    start_dns_with(bed, path, &[])
+}
+
+/// The same with more options of dnsmasq, such as records of names outside the cluster.
+///
+/// # Errors
+/// As [`start_dns`].
+pub fn start_dns_with(bed: &mut TestBed, path: &str, options: &[&str]) -> Result<()> {
     let dnsmasq = find_program("dnsmasq").context("dnsmasq is not installed (package dnsmasq-base)")?;
     let mut command = bed.pod(path).command(&dnsmasq.to_string_lossy());
     command.args([
@@ -106,6 +114,7 @@ pub fn start_dns(bed: &mut TestBed, path: &str) -> Result<()> {
         "--local-ttl=30",
         "--local=/cluster.local/",
     ]);
+    command.args(options);
     for pod in bed.pods() {
         let spec = pod.spec();
         command.arg(format!(

@@ -1,0 +1,100 @@
+//! Rules that come, change and go while connections live.
+
+use crate::kit::{self, INSPECTED, Live};
+use crate::support::{Lab, RELOAD, eventually};
+use serde_json::{Value, json};
+
+/// One connection that makes a request whenever it is told to.
+struct Talk {
+    live: Live,
+    flag: String,
+    said: u32,
+}
+
+impl Talk {
+    fn start(lab: &Lab, name: &str, port: u16, steps: &[&str]) -> Self {
+        let flag = lab.file(name).display().to_string();
+        let (address, port) = (lab.pod("lab/server").ipv4().to_string(), port.to_string());
+        let mut args = vec!["steps", address.as_str(), port.as_str(), flag.as_str()];
+        args.extend(steps);
+        let mut live = Live::start(lab, name, "lab/client", &args);
+        assert_eq!(live.next()["connected"], true);
+        Self { live, flag, said: 0 }
+    }
+
+    /// Has the next request made (the first one is made at once); what came of it.
+    fn next(&mut self) -> Value {
+        if self.said > 0 {
+            std::fs::write(format!("{}.{}", self.flag, self.said), "").expect("written");
+        }
+        self.said += 1;
+        let said = self.live.next();
+        if said["end"].is_null() { said["status"].clone() } else { said["end"].clone() }
+    }
+}
+
+/// Asks on connections of its own until the answer is `status`.
+fn until(lab: &Lab, path: &str, status: &str) {
+    let url = format!("http://{}{path}", lab.pod("lab/server").ipv4());
+    eventually(&format!("{path} is {status}"), RELOAD, || {
+        lab.run("lab/client", &format!("curl -s -o /dev/null -m 1 -w %{{http_code}} {url}")).1.trim()
+            == status
+    });
+}
+
+#[test]
+fn the_next_request_is_judged_by_the_rules_in_force_then() {
+    let Some(lab) = kit::web("the_next_request_is_judged_by_the_rules_in_force_then") else { return };
+    let steps =
+        ["GET /public/a", "GET /other/a", "GET /other/b", "GET /public/b", "GET /public/c", "GET /anything"];
+    let mut talk = Talk::start(&lab, "changes", INSPECTED, &steps);
+    assert_eq!(talk.next(), 200);
+    assert_eq!(talk.next(), 403);
+
+    lab.write_policy("server", &kit::http_policy("{method: GET, path: \"/other/.*\"}")).expect("written");
+    until(&lab, "/other/x", "200");
+    assert_eq!(talk.next(), 200);
+    assert_eq!(talk.next(), 403);
+
+    lab.write_policy("server", &kit::http_policy(kit::PUBLIC)).expect("written");
+    until(&lab, "/public/x", "200");
+    assert_eq!(talk.next(), 200);
+
+    // Without HTTP rules the connection goes on, and may anything.
+    let ports = "toPorts: [{ports: [{port: \"80\", protocol: TCP}]}]";
+    lab.write_policy("server", &kit::server_policy(ports)).expect("written");
+    until(&lab, "/anything", "200");
+    assert_eq!(talk.next(), 200);
+    assert_eq!(talk.next(), json!("ok"));
+}
+
+#[test]
+fn rules_that_come_to_a_connection_which_was_not_read_reset_it() {
+    let Some(lab) = kit::web("rules_that_come_to_a_connection_which_was_not_read_reset_it") else { return };
+    let ports = "toPorts: [{ports: [{port: \"80\", protocol: TCP}]}]";
+    lab.write_policy("server", &kit::server_policy(ports)).expect("written");
+    until(&lab, "/private", "200");
+    let mut open = Talk::start(&lab, "covered", INSPECTED, &["GET /private", "GET /public/a"]);
+    let mut beside = Talk::start(&lab, "beside", kit::OPEN, &["GET /private", "GET /private"]);
+    assert_eq!((open.next(), beside.next()), (json!(200), json!(200)));
+
+    lab.write_policy("server", &kit::http_policy(kit::PUBLIC)).expect("written");
+    until(&lab, "/private", "403");
+    assert_eq!(open.next(), json!("ECONNRESET"));
+    assert_eq!(beside.next(), 200);
+    until(&lab, "/public/a", "200");
+}
+
+#[test]
+fn revoked_connections_do_not_get_another_word_through() {
+    let Some(lab) = kit::web("revoked_connections_do_not_get_another_word_through") else { return };
+    let mut talk = Talk::start(&lab, "revoked", INSPECTED, &["GET /public/a", "GET /public/b"]);
+    assert_eq!(talk.next(), 200);
+    lab.write_policy("server", &kit::http_policy(kit::PUBLIC).replace("app: client", "app: nobody"))
+        .expect("written");
+    until(&lab, "/public/a", "000");
+    let end = talk.next();
+    assert!(end == json!("ECONNRESET") || end == json!("timeout"), "{end}");
+    let log = std::fs::read_to_string(kit::nginx_file(&lab, "access.log")).expect("a log");
+    assert!(!log.contains("/public/b"), "{log}");
+}
