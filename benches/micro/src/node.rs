@@ -2,7 +2,7 @@
 
 use arc_swap::ArcSwap;
 use datapath::ports::{Port, PortKind, PortTable};
-use datapath::{DatapathConfig, Gateway, Snapshot, Worker};
+use datapath::{DatapathConfig, Snapshot, Worker};
 use flowlog::ring::{EventReader, EventRing};
 use packet::io::mem::{MemConfig, MemIo, Sent};
 use packet::packet::proto;
