@@ -105,7 +105,7 @@ impl Stack {
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
         let (shift, paws, isn) = (Shift::default(), Paws::default(), spec.isn);
-        let stall = Stall { latest: None, quiet_since: now };
+        let stall = Stall { latest: None, end: None, quiet_since: now };
         Self { interface, sockets, handle, wire, shift, isn, paws, stall, port, v6 }
     }
 
@@ -130,7 +130,7 @@ impl Stack {
     /// A frame arrives.
     pub fn arrive(&mut self, mut frame: Vec<u8>) {
         self.shift.inbound(&mut frame);
-        if self.paws.accepts(&frame) {
+        if !self.stall.is_cause(&frame) && self.paws.accepts(&frame) {
             self.stall.note_received(&frame);
             self.wire.received.push_back(frame);
         }
@@ -140,17 +140,18 @@ impl Stack {
     pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
         CLOCK.set((now.as_nanos() / 1_000_000) as u32);
         let unacknowledged = self.socket().send_queue() > 0;
-        if let Some(segment) = self.stall.cure(now, unacknowledged, self.paws.last_ack) {
+        let probes = !unacknowledged && self.state() == State::Established;
+        for segment in self.stall.cure(now, unacknowledged, self.paws.last_ack) {
             let peer = if self.port == node::CLIENT { node::SERVER } else { node::CLIENT };
             let [from, to] = [peer, self.port].map(|port| node::addr_of(port, self.v6));
             let frame = testing::tcp_with(&testing::envelope(from, to), &segment, &[], &[]);
             let frame = testing::with_macs(frame, node::GATEWAY_MAC, node::mac_of(self.port));
-            self.wire.received.extend(std::iter::repeat_n(frame, 4));
+            self.wire.received.push_back(frame);
         }
         self.interface.poll(stack_time(now), &mut self.wire, &mut self.sockets);
         let mut sent = std::mem::take(&mut self.wire.sent);
-        // With data under way the probe's garbage would stand in a place that counts.
-        sent.retain(|frame| !(unacknowledged && is_probe(frame)) && self.paws.would_be_heard(frame));
+        // With data or an end under way the probe's garbage would stand in a place that counts.
+        sent.retain(|frame| (probes || !is_probe(frame)) && self.paws.would_be_heard(frame));
         self.stall.note_sent(&sent, now);
         for frame in &mut sent {
             self.paws.note_sent(frame);
@@ -193,6 +194,8 @@ fn is_probe(frame: &[u8]) -> bool {
 struct Stall {
     /// What came last: its acknowledgement and window say how far we may go.
     latest: Option<packet::Tcp>,
+    /// One past what the stack sent.
+    end: Option<u32>,
     quiet_since: Instant,
 }
 
@@ -209,29 +212,44 @@ impl Stall {
     }
 
     fn note_sent(&mut self, sent: &[Vec<u8>], now: Instant) {
-        if sent.iter().any(|frame| tcp_of(frame).is_some_and(|(tcp, _)| tcp.payload_len > 0)) {
-            self.quiet_since = now;
+        for (tcp, _) in sent.iter().filter_map(|frame| tcp_of(frame)) {
+            if tcp.payload_len > 0 {
+                self.quiet_since = now;
+            }
+            let control = u32::from(tcp.flags.syn()) + u32::from(tcp.flags.fin());
+            let end = tcp.seq.wrapping_add(tcp.payload_len).wrapping_add(control);
+            if self.end.is_none_or(|old| (end.wrapping_sub(old) as i32) > 0) {
+                self.end = Some(end);
+            }
         }
     }
 
-    /// A segment that repeats the acknowledgement, if it is time.
-    fn cure(&mut self, now: Instant, unacknowledged: bool, next: Option<u32>) -> Option<Segment> {
+    /// Whether it is such an acknowledgement: it may as well have been lost.
+    fn is_cause(&self, frame: &[u8]) -> bool {
+        tcp_of(frame).is_some_and(|(tcp, _)| {
+            let bare = tcp.payload_len == 0 && tcp.flags.0 == TcpFlags::ACK;
+            bare && tcp.window == 0 && self.end.is_some_and(|end| end != tcp.ack)
+        })
+    }
+
+    /// Segments that repeat the acknowledgement, if it is time. Another window first, so that the count begins anew.
+    fn cure(&mut self, now: Instant, unacknowledged: bool, next: Option<u32>) -> Vec<Segment> {
         if !unacknowledged {
             self.quiet_since = now;
         }
-        if now.saturating_since(self.quiet_since) < Self::PATIENCE {
-            return None;
-        }
+        let due = now.saturating_since(self.quiet_since) >= Self::PATIENCE;
+        let (true, Some(tcp), Some(seq)) = (due, self.latest, next) else { return Vec::new() };
         self.quiet_since = now;
-        let tcp = self.latest?;
-        Some(Segment {
+        let repeated = Segment {
             src_port: tcp.src_port,
             dst_port: tcp.dst_port,
-            seq: next?,
+            seq,
             ack: tcp.ack,
             flags: TcpFlags(TcpFlags::ACK),
             window: tcp.window,
-        })
+        };
+        let other = Segment { window: tcp.window ^ 1, ..repeated };
+        [other].into_iter().chain([repeated; 5]).collect()
     }
 }
 
