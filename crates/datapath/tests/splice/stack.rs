@@ -240,6 +240,10 @@ impl Stall {
         let due = now.saturating_since(self.quiet_since) >= Self::PATIENCE;
         let (true, Some(tcp), Some(seq)) = (due, self.latest, next) else { return Vec::new() };
         self.quiet_since = now;
+        if tcp.window == 0 {
+            // Another timer runs then, and would begin anew.
+            return Vec::new();
+        }
         let repeated = Segment {
             src_port: tcp.src_port,
             dst_port: tcp.dst_port,
