@@ -73,9 +73,13 @@ impl Splice {
     ) -> Arrival {
         let Segment { side, tcp, packet, .. } = segment;
         let head = io.bytes(&segment.frame);
-        let clocked = self.voices[index(side)].clock.is_some() || tcp.flags.syn();
-        if let Some(clock) = header::timestamp(head, &packet).filter(|_| clocked) {
-            self.voices[index(side)].clock = Some(clock);
+        let voice = &mut self.voices[index(side)];
+        if let Some(clock) = header::timestamp(head, &packet) {
+            // Segments come out of order; a clock of ours that went back would be taken for an old segment (PAWS).
+            let later = |known: u32| (clock.wrapping_sub(known) as i32) > 0;
+            if tcp.flags.syn() || voice.clock.is_some_and(later) {
+                voice.clock = Some(clock);
+            }
         }
         if tcp.flags.syn() {
             let clock = self.voices[index(side)].clock;
