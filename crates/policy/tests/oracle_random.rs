@@ -71,7 +71,15 @@ fn selector() -> BoxedStrategy<String> {
 
 fn peers(from: &'static str) -> BoxedStrategy<String> {
     let entities = one(&[
-        "all", "world", "cluster", "host", "remote-node", "kube-apiserver", "health", "none", "unmanaged",
+        "all",
+        "world",
+        "cluster",
+        "host",
+        "remote-node",
+        "kube-apiserver",
+        "health",
+        "none",
+        "unmanaged",
         "init, ingress",
     ]);
     let cidr = one(&["10.0.0.0/8", "10.1.0.0/16", "1.1.1.1/32", "0.0.0.0/0", "2001:db8::/32", "::/0"]);
@@ -150,10 +158,13 @@ fn ports(from: &'static str, deny: bool) -> BoxedStrategy<String> {
         ]).boxed());
     }
     if !deny {
-        kinds.push(one(&[
-            "toPorts: [{ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{}]}}]",
-            "toPorts: [{ports: [{port: \"8080\", protocol: TCP}]}], authentication: {mode: required}",
-        ]).boxed());
+        kinds.push(
+            one(&[
+                "toPorts: [{ports: [{port: \"8080\", protocol: TCP}], rules: {http: [{}]}}]",
+                "toPorts: [{ports: [{port: \"8080\", protocol: TCP}]}], authentication: {mode: required}",
+            ])
+            .boxed(),
+        );
     }
     proptest::strategy::Union::new(kinds).boxed()
 }

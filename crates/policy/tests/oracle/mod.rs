@@ -106,7 +106,8 @@ impl<'a> World<'a> {
             End::Node(node) => ("", &*node.name),
             _ => return false,
         };
-        let by_namespace = options.audit_namespaces.iter().any(|ns| !namespace.is_empty() && **ns == *namespace);
+        let by_namespace =
+            options.audit_namespaces.iter().any(|ns| !namespace.is_empty() && **ns == *namespace);
         let by_name = options.audit_endpoints.iter().any(|one| **one == *format!("{namespace}/{name}"));
         options.audit || by_namespace || by_name
     }
@@ -138,7 +139,8 @@ impl<'a> World<'a> {
         let own_host = direction == Direction::Ingress
             && matches!(subject, End::Pod(_))
             && matches!(peer, End::Node(node) if *node.name == *own_node);
-        let plain: Vec<&Entry> = entries.iter().copied().filter(|entry| !entry.deny && plain(entry)).collect();
+        let plain: Vec<&Entry> =
+            entries.iter().copied().filter(|entry| !entry.deny && plain(entry)).collect();
         let (allow, deny): (Vec<&Entry>, Vec<&Entry>) =
             entries.iter().copied().filter(|entry| kind_of(entry).is_some()).partition(|entry| !entry.deny);
         if enforced && plain.is_empty() && allow.is_empty() && !own_host {
@@ -348,7 +350,13 @@ fn kind_of(entry: &Entry) -> Option<&'static str> {
 enum Outcome<'a> {
     Denied,
     Plain,
-    Inspected { kind: &'static str, everything: bool, allow: Vec<&'a Entry>, deny: Vec<&'a Entry>, audit: bool },
+    Inspected {
+        kind: &'static str,
+        everything: bool,
+        allow: Vec<&'a Entry>,
+        deny: Vec<&'a Entry>,
+        audit: bool,
+    },
 }
 
 impl Outcome<'_> {
@@ -406,7 +414,9 @@ fn entry_fits(entry: &Entry, flow: &Flow) -> bool {
             flow.dns.as_ref().is_some_and(|dns| list.iter().any(|name| name.matches(&dns.name)))
         }
         Some(L7Rules::Kafka(list)) => flow.kafka.as_ref().is_some_and(|kafka| {
-            let head = |rule: &&KafkaRule| kafka_allowed(&[&KafkaRule { topic: None, ..KafkaRule::clone(rule) }], flow);
+            let head = |rule: &&KafkaRule| {
+                kafka_allowed(&[&KafkaRule { topic: None, ..KafkaRule::clone(rule) }], flow)
+            };
             list.iter().filter(head).any(|rule| match &rule.topic {
                 Some(topic) => kafka.topics.is_empty() || kafka.topics.iter().any(|one| **one == **topic),
                 None => true,
