@@ -1,4 +1,4 @@
-//! `sluice demo`: a three-tier cluster in network namespaces, its policies, and who may talk to whom, shown live.
+//! `sluice demo`: a small cluster in network namespaces, its policies, and who may ask whom for what, shown live.
 //!
 //! Where namespaces or AF_XDP are missing the same conversations run through the memory backend, and the output says
 //! so in its first and last line.

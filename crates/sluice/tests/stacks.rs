@@ -26,6 +26,20 @@ fn explain(stack: &str, from: &str, to: &str, port: &str, allowed: bool) {
     );
 }
 
+/// The same for one HTTP request.
+#[track_caller]
+fn explain_http(stack: &str, from: &str, to: &str, request: &str, allowed: bool) {
+    let config = stacks().join(stack);
+    let config = config.to_str().expect("a plain path");
+    let mut argv =
+        vec!["policy", "explain", "--config", config, "--from", from, "--to", to, "--port", "8080/TCP"];
+    argv.extend(["--http", request]);
+    let output = sluice(&argv);
+    let words = String::from_utf8_lossy(&output.stdout);
+    let code = if allowed { 0 } else { 1 };
+    assert_eq!(output.status.code(), Some(code), "{stack}: {from} -> {to} {request}: {words}");
+}
+
 #[test]
 fn every_stack_is_valid() {
     let mut checked = 0;
@@ -64,6 +78,37 @@ fn three_tiers_talk_only_along_the_chain() {
     explain(stack, "production/frontend", "production/postgres-db", "5432/TCP", false);
     explain(stack, "production/recommendation-service", "production/api-service", "8080/TCP", false);
     explain(stack, "production/frontend", "ext/internet", "443/TCP", false);
+}
+
+#[test]
+fn three_tiers_ask_only_what_is_theirs() {
+    let (frontend, monitoring) = ("production/frontend", "production/monitoring-service");
+    for (from, request, allowed) in [
+        (frontend, "GET /api/v1/products", true),
+        (frontend, "POST /api/v1/orders", true),
+        (frontend, "POST /api/v1/products", false),
+        (frontend, "GET /api/v1/products/1", false),
+        (frontend, "GET /api/v1/admin/metrics", false),
+        (monitoring, "GET /api/v1/admin/metrics", true),
+        (monitoring, "GET /api/v1/products", false),
+    ] {
+        explain_http("three-tier", from, "production/api-service", request, allowed);
+    }
+}
+
+#[test]
+fn each_client_of_the_payments_api_has_its_own_requests() {
+    for (from, allowed) in [
+        ("web/frontend-app", [true, true, false]),
+        ("data/analytics-service", [true, false, false]),
+        ("ops/finance-tool", [false, false, true]),
+        ("web/stranger", [false, false, false]),
+    ] {
+        let requests = ["GET /api/v1/charges", "POST /api/v1/charges", "POST /api/v1/refunds"];
+        for (request, allowed) in requests.iter().zip(allowed) {
+            explain_http("payments", from, "payments/payments-api", request, allowed);
+        }
+    }
 }
 
 #[test]

@@ -28,14 +28,23 @@ impl Peer {
 /// What the client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probe {
-    /// An HTTP GET by curl.
+    /// HTTP requests by curl, one after the other on one connection.
     Http {
         /// Server port.
         port: u16,
-        /// Request target.
-        path: &'static str,
+        /// Methods and targets.
+        requests: &'static [(&'static str, &'static str)],
         /// Over IPv6.
         ipv6: bool,
+    },
+    /// The same to a name that is looked up first.
+    Named {
+        /// The name.
+        name: &'static str,
+        /// Server port.
+        port: u16,
+        /// Methods and targets.
+        requests: &'static [(&'static str, &'static str)],
     },
     /// A lookup by dig.
     Dns {
@@ -52,10 +61,18 @@ impl Probe {
     /// Port and protocol as flow filters want them; `None` for ICMP.
     pub(super) fn port(self) -> Option<(u16, &'static str)> {
         match self {
-            Self::Http { port, .. } => Some((port, "TCP")),
+            Self::Http { port, .. } | Self::Named { port, .. } => Some((port, "TCP")),
             Self::Dns { tcp } => Some((53, if tcp { "TCP" } else { "UDP" })),
             Self::Sql => Some((5432, "TCP")),
             Self::Ping => None,
+        }
+    }
+
+    /// The requests, if that is what it is.
+    pub(super) fn requests(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Http { requests, .. } | Self::Named { requests, .. } => requests,
+            Self::Dns { .. } | Self::Sql | Self::Ping => &[],
         }
     }
 
@@ -67,9 +84,13 @@ impl Probe {
 
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, (method, path)) in self.requests().iter().enumerate() {
+            write!(f, "{}{method} {path}", if number > 0 { ", " } else { "" })?;
+        }
         match self {
-            Self::Http { path, ipv6: false, .. } => write!(f, "GET {path}"),
-            Self::Http { path, ipv6: true, .. } => write!(f, "GET {path} (IPv6)"),
+            Self::Http { ipv6: false, .. } => Ok(()),
+            Self::Http { ipv6: true, .. } => f.write_str(" (IPv6)"),
+            Self::Named { name, .. } => write!(f, " of {name}"),
             Self::Dns { tcp: false } => f.write_str("DNS lookup"),
             Self::Dns { tcp: true } => f.write_str("DNS lookup over TCP"),
             Self::Sql => f.write_str("SELECT"),
@@ -83,6 +104,8 @@ impl fmt::Display for Probe {
 pub(super) enum Expect {
     /// The server answers.
     Allowed,
+    /// HTTP requests are answered with these codes, all on one connection.
+    Statuses(&'static [u16]),
     /// No answer of any kind.
     Dropped,
 }
@@ -92,6 +115,8 @@ pub(super) enum Expect {
 pub(super) enum Happened {
     /// The server answered, with this.
     Answered(String),
+    /// HTTP requests were answered with these codes, all on one connection.
+    Statuses(Vec<u16>),
     /// Nothing came back within the time limit.
     Silence,
     /// Something else, in the client's words; never what anyone expects.
@@ -101,8 +126,28 @@ pub(super) enum Happened {
 impl Happened {
     /// Whether it is what was expected.
     pub(super) fn meets(&self, expect: Expect) -> bool {
-        matches!((self, expect), (Self::Answered(_), Expect::Allowed) | (Self::Silence, Expect::Dropped))
+        match (self, expect) {
+            (Self::Answered(_), Expect::Allowed) | (Self::Silence, Expect::Dropped) => true,
+            (Self::Statuses(seen), Expect::Statuses(wanted)) => seen == wanted,
+            _ => false,
+        }
     }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allowed => f.write_str("answer"),
+            Self::Statuses(codes) => f.write_str(&list(codes)),
+            Self::Dropped => f.write_str("silence"),
+        }
+    }
+}
+
+/// `200, 403, 200`.
+pub(super) fn list(codes: &[u16]) -> String {
+    let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
+    codes.join(", ")
 }
 
 /// One line of the demo.

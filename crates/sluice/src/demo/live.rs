@@ -44,6 +44,8 @@ pub(super) fn run(keep: bool) -> Result<bool> {
         outcomes.push(outcome);
     }
 
+    report.heading("Flow log of frontend's three requests, and of payment-service's name");
+    show_messages(&bed, &report)?;
     report.heading("Flow log of the denied ones");
     show_denied(&bed, &outcomes, &report)?;
     report.line("");
@@ -67,7 +69,9 @@ fn build(report: &Report) -> Result<TestBed> {
     }
     let http = servers::start_http(&mut bed, "production/api-service", 8080)?;
     servers::start_http(&mut bed, "production/frontend", 8080)?;
-    servers::start_dns(&mut bed, "kube-system/kube-dns")?;
+    servers::start_http(&mut bed, "payments/payments-api", 8080)?;
+    let outside = format!("--host-record={},{},{}", stack::OUTSIDE_NAME, node::OUTSIDE_V4, node::OUTSIDE_V6);
+    servers::start_dns_with(&mut bed, "kube-system/kube-dns", &[&outside])?;
     let database = if servers::postgres_installed() {
         servers::start_postgres(&mut bed, "production/postgres-db")?;
         "PostgreSQL"
@@ -75,7 +79,9 @@ fn build(report: &Report) -> Result<TestBed> {
         servers::start_peer(&mut bed, "production/postgres-db", &["echo", "tcp", "5432"], 5432)?;
         "an echo server (PostgreSQL is not installed)"
     };
-    start_outside_server(&mut bed)?;
+    for port in [8080, 443] {
+        start_outside_server(&mut bed, port)?;
+    }
     for pod in bed.pods() {
         report.note(&format!("  {:34} {:13} {}", pod.path(), pod.ipv4(), pod.ipv6()));
     }
@@ -91,13 +97,13 @@ fn build(report: &Report) -> Result<TestBed> {
 }
 
 /// An HTTP server on the machine outside.
-fn start_outside_server(bed: &mut TestBed) -> Result<()> {
+fn start_outside_server(bed: &mut TestBed, port: u16) -> Result<()> {
     let (python, script) = servers::python_peer(bed)?;
     let outside = bed.outside().context("the outside was just made")?;
     let mut command = outside.command(python);
-    command.arg(script).args(["http", "8080", "outside"]);
-    bed.start("outside-http", &mut command)?;
-    crate::testbed::wait_for_port(bed.outside().context("the outside is there")?, 8080, LIMIT)
+    command.arg(script).args(["http", &port.to_string(), "outside"]);
+    bed.start(&format!("outside-{port}"), &mut command)?;
+    crate::testbed::wait_for_port(bed.outside().context("the outside is there")?, port, LIMIT)
 }
 
 /// Has one conversation.
@@ -123,12 +129,11 @@ fn client(bed: &TestBed, conversation: &Conversation) -> Result<Vec<String>> {
     };
     let words = |text: String| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
     Ok(match conversation.probe {
-        Probe::Http { port, path, ipv6: six } => {
+        Probe::Http { port, requests, ipv6: six } => {
             let host = if six { format!("[{ipv6}]") } else { ipv4.to_string() };
-            words(format!(
-                "curl -sS -g --connect-timeout {PATIENCE} -m 5 -w %{{http_code}} -o /dev/null http://{host}:{port}{path}"
-            ))
+            words(curl(&format!("{host}:{port}"), requests))
         }
+        Probe::Named { name, port, requests } => words(curl(&format!("{name}:{port}"), requests)),
         Probe::Dns { tcp } => {
             let transport = if tcp { "+tcp" } else { "+notcp" };
             words(format!(
@@ -149,6 +154,20 @@ fn client(bed: &TestBed, conversation: &Conversation) -> Result<Vec<String>> {
     })
 }
 
+/// A command line that makes requests one after the other, and says the code and the new connections of each.
+fn curl(host: &str, requests: &[(&str, &str)]) -> String {
+    let each: Vec<String> = requests
+        .iter()
+        .map(|(method, path)| {
+            format!(
+                "-sS -g --connect-timeout {PATIENCE} -m 5 -w %{{http_code}}/%{{num_connects}}\\n -o /dev/null -X {method} \
+                 http://{host}{path}"
+            )
+        })
+        .collect();
+    format!("curl {}", each.join(" --next "))
+}
+
 fn run_client(netns: &Netns, argv: &[String]) -> Result<Output> {
     let (program, args) = argv.split_first().context("an empty command")?;
     exec::run(netns.command(program).args(args), LIMIT)
@@ -162,7 +181,7 @@ fn judge(probe: Probe, output: &Output) -> Happened {
     let first = words.lines().next().unwrap_or_default().trim().to_owned();
     let silent = match probe {
         // curl: 28 is its time limit.
-        Probe::Http { .. } => output.code == Some(28),
+        Probe::Http { .. } | Probe::Named { .. } => output.code == Some(28),
         // dig: 9 is "no reply".
         Probe::Dns { .. } => output.code == Some(9),
         // psql says so in words, the peer in JSON.
@@ -173,14 +192,44 @@ fn judge(probe: Probe, output: &Output) -> Happened {
     if silent || output.timed_out {
         Happened::Silence
     } else if output.ok() && !text.contains("\"ok\": false") {
-        Happened::Answered(match probe {
-            Probe::Http { .. } => format!("HTTP {}", output.stdout.trim()),
-            Probe::Ping => "echo reply".to_owned(),
-            Probe::Dns { .. } | Probe::Sql => first,
-        })
+        match probe {
+            Probe::Http { .. } | Probe::Named { .. } => statuses(&output.stdout),
+            Probe::Ping => Happened::Answered("echo reply".to_owned()),
+            Probe::Dns { .. } | Probe::Sql => Happened::Answered(first),
+        }
     } else {
         Happened::Failed(if first.is_empty() { format!("exit code {:?}", output.code) } else { first })
     }
+}
+
+/// The codes that curl says, if all came on one connection.
+fn statuses(said: &str) -> Happened {
+    let found: Option<Vec<(u16, u32)>> = said
+        .lines()
+        .map(|line| {
+            line.split_once('/').and_then(|(code, new)| Some((code.parse().ok()?, new.parse().ok()?)))
+        })
+        .collect();
+    match found {
+        Some(found) if found.iter().map(|(_, new)| new).sum::<u32>() == 1 => {
+            Happened::Statuses(found.into_iter().map(|(code, _)| code).collect())
+        }
+        _ => Happened::Failed(format!("not on one connection: {}", said.trim().replace('\n', ", "))),
+    }
+}
+
+/// What the flow log says about messages: five of one HTTP connection, and the last of DNS.
+fn show_messages(bed: &TestBed, report: &Report) -> Result<()> {
+    for (pod, protocol, count) in
+        [("production/frontend", "http", "5"), ("production/payment-service", "dns", "4")]
+    {
+        let argv = ["observe", "--type", "l7", "--pod", pod, "--protocol", protocol, "--last", count];
+        let output = bed.agent_ref().cli(&argv)?;
+        for line in output.stdout.lines() {
+            report.line(&format!("  {line}"));
+        }
+    }
+    Ok(())
 }
 
 fn show_denied(bed: &TestBed, outcomes: &[Outcome], report: &Report) -> Result<()> {

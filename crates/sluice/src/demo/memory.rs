@@ -1,44 +1,45 @@
 //! The demo without privileges: the same conversations as frames through the same pipeline, over the memory backend.
 //!
-//! Every pod is a port of a [`MemIo`]; client and server are a few frames each, written by the packet crate's
-//! builders and read by its parser. What decides is what decides in the real thing: the policy engine, the
+//! Every pod is a port of a [`MemIo`]; client and server are a few frames each (`peers.rs`), written by the packet
+//! crate's builders and read by its parser. What decides is what decides in the real thing: the policy engine, the
 //! connection table and the pipeline.
+
+mod peers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use anyhow::{Context, Result, anyhow};
+use datapath::learn::{self, LearnReader};
 use datapath::ports::{Port, PortKind, PortTable};
 use datapath::{DatapathConfig, SharedSnapshot, Snapshot, Worker};
 use flowlog::{EventReader, EventRing, Record, Resolver, Workload};
-use packet::emit::{self, Envelope, Segment};
+use packet::emit::{self, Envelope};
 use packet::io::mem::{MemConfig, MemIo};
-use packet::{Addr, Instant, L4, MacAddr, Packet, PacketIo, PortId, TcpFlags};
+use packet::{Addr, Instant, MacAddr, Packet, PacketIo, PortId};
+use peers::Talk;
 use policy::document::load_inventory;
 use policy::engine::{Engine, Options, SourceFile};
+use policy::fqdn::Answer;
 use policy::{EndpointId, Identity, PolicySnapshot, Provenance, RuleId};
 
 use super::conversation::{Conversation, Happened, Outcome, Peer, Probe};
 use super::missing_rule::describe_drop;
 use super::report::Report;
 use super::stack;
+use crate::run::rules::merge;
 
-/// The stack's workloads.
-const INVENTORY: &str = include_str!("../../../../configs/stacks/three-tier/inventory/cluster.yaml");
+/// The stacks' workloads.
+const INVENTORIES: [&str; 2] = [
+    include_str!("../../../../configs/stacks/three-tier/inventory/cluster.yaml"),
+    include_str!("../../../../configs/stacks/payments/inventory/cluster.yaml"),
+];
 /// The node of that inventory.
 const NODE: &str = "node-1";
 /// The port of the node's kernel; pods follow in the order of the inventory.
 const HOST: PortId = PortId(0);
 /// The appliance's Ethernet address on every port.
 const GATEWAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-/// Room for the longest frame written here.
-const MAX_FRAME: usize = 512;
-/// Initial sequence numbers and window of both ends.
-const CLIENT_ISN: u32 = 1_000;
-/// See [`CLIENT_ISN`].
-const SERVER_ISN: u32 = 5_000;
-/// See [`CLIENT_ISN`].
-const WINDOW: u16 = 65_000;
 /// Keys the hash of the connection table; nobody attacks a demo.
 const SEED: u64 = 1;
 
@@ -81,7 +82,10 @@ pub(super) fn run() -> Result<bool> {
 struct Cluster {
     worker: Worker<MemIo>,
     events: EventReader,
+    engine: Engine,
     policy: Arc<PolicySnapshot>,
+    shared: SharedSnapshot,
+    learnt: LearnReader,
     /// Pod path, addresses (IPv4, IPv6) and port.
     pods: Vec<(String, [Addr; 2], PortId)>,
     node: [Addr; 2],
@@ -93,8 +97,12 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Result<Self> {
-        let inventory =
-            load_inventory(INVENTORY, "cluster.yaml").map_err(|found| anyhow!("inventory: {found:?}"))?;
+        let parts = INVENTORIES.map(|text| load_inventory(text, "cluster.yaml"));
+        let parts = parts
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|found| anyhow!("inventory: {found:?}"))?;
+        let inventory = merge(parts.iter());
         let mut engine = Engine::new(Options { node_name: NODE.into(), ..Options::default() });
         engine.set_inventory(inventory.clone());
         let files = stack::POLICIES
@@ -136,11 +144,16 @@ impl Cluster {
         let shared = SharedSnapshot::new(arc_swap::ArcSwap::from_pointee(snapshot));
         let (writer, events) = EventRing::new(4096);
         let io = MemIo::new(MemConfig { ports: count, ..MemConfig::default() });
-        let worker = Worker::new(io, DatapathConfig::default(), shared, writer, SEED);
+        let mut worker = Worker::new(io, DatapathConfig::default(), Arc::clone(&shared), writer, SEED);
+        let (learn, learnt) = learn::channel(64);
+        worker.set_learning(learn);
         Ok(Self {
             worker,
             events,
+            engine,
             policy,
+            shared,
+            learnt,
             pods,
             node,
             outside,
@@ -163,12 +176,29 @@ impl Cluster {
         Ok((addrs[usize::from(ipv6)], port))
     }
 
-    /// One conversation: the client speaks, the server answers whatever reaches it, until nothing moves.
+    /// One conversation, after its lookup where it has one.
     fn hold(&mut self, one: &Conversation) -> Result<Happened> {
+        if let Probe::Named { .. } = one.probe {
+            let lookup = Conversation {
+                to: Peer::Pod("kube-system/kube-dns"),
+                probe: Probe::Dns { tcp: false },
+                ..*one
+            };
+            let name = (stack::OUTSIDE_NAME, self.outside[0]);
+            match self.speak(&lookup, name)? {
+                Happened::Answered(_) => {}
+                other => return Ok(other),
+            }
+        }
+        let (api, _) = self.end(Peer::Pod("production/api-service"), false)?;
+        self.speak(one, ("api-service.production.svc.cluster.local", api))
+    }
+
+    /// The client speaks, the server answers whatever reaches it, until nothing moves.
+    fn speak(&mut self, one: &Conversation, name: (&'static str, Addr)) -> Result<Happened> {
         let (src, from) = self.end(one.from, one.probe.is_ipv6())?;
         let (dst, to) = self.end(one.to, one.probe.is_ipv6())?;
         self.next_port += 1;
-        let client = self.next_port;
         let out = Envelope {
             eth_src: peer_mac(from),
             eth_dst: GATEWAY_MAC,
@@ -177,10 +207,10 @@ impl Cluster {
             ttl: emit::DEFAULT_TTL,
             traffic_class: 0,
         };
-        let request = request(one.probe, &out, client)?;
-        let mut inbound = vec![(from, request)];
-        // Handshake, request and answer are five frames; more is a loop.
-        for _ in 0..8 {
+        let mut talk = Talk::new(one.probe, self.next_port, name);
+        let mut inbound = vec![(from, talk.first(&out).context("a request does not fit its frame")?)];
+        // A handshake, and a request and its answer for each of a few: more is a loop.
+        for _ in 0..32 {
             for (port, frame) in inbound.drain(..) {
                 self.worker.io_mut().inject(port, &frame);
             }
@@ -188,12 +218,18 @@ impl Cluster {
             for (port, is_client) in [(to, false), (from, true)] {
                 for frame in self.worker.io_mut().take_sent(port) {
                     let Some(packet) = parsed(&frame) else { continue };
-                    if is_client && let Some(answer) = answer(&packet) {
-                        return Ok(Happened::Answered(answer));
-                    }
-                    if let Some(reply) = respond(&packet, port, is_client) {
-                        inbound.push((port, reply));
-                    }
+                    let payload = payload(&frame, &packet);
+                    let mut back = Envelope::answering(&packet);
+                    (back.eth_src, back.eth_dst) = (peer_mac(port), GATEWAY_MAC);
+                    let reply = if is_client {
+                        if let Some(end) = talk.hear(&packet, payload) {
+                            return Ok(end);
+                        }
+                        talk.go_on(&packet, payload, &back)
+                    } else {
+                        talk.serve(&packet, payload, &back)
+                    };
+                    inbound.extend(reply.map(|frame| (port, frame)));
                 }
             }
             if inbound.is_empty() {
@@ -203,10 +239,30 @@ impl Cluster {
         Ok(Happened::Failed("the conversation does not end".to_owned()))
     }
 
+    /// Has the worker do what there is to do; an answer that teaches something comes into force before it is let go.
     fn poll(&mut self) -> Result<()> {
         self.now = self.now + Duration::from_millis(1);
-        while self.worker.poll_once(self.now)? > 0 {}
-        Ok(())
+        loop {
+            while self.worker.poll_once(self.now)? > 0 {}
+            let Some(learnt) = self.learnt.take() else { return Ok(()) };
+            let answer = Answer {
+                name: &learnt.name,
+                addresses: &learnt.addresses,
+                cnames: &learnt.cnames,
+                ttl: learnt.ttl,
+                endpoint: learnt.endpoint,
+            };
+            self.engine.learn_fqdns([answer], 0);
+            self.policy = self.engine.snapshot();
+            let before = self.shared.load();
+            self.shared.store(Arc::new(Snapshot {
+                epoch: before.epoch + 1,
+                policy: Arc::clone(&self.policy),
+                ports: Arc::clone(&before.ports),
+                learnt: learnt.seq,
+                ..Snapshot::default()
+            }));
+        }
     }
 
     /// The flow records since the last call, as JSON.
@@ -247,75 +303,12 @@ fn parsed(frame: &[u8]) -> Option<Packet> {
     }
 }
 
-/// The first frame of the client.
-fn request(probe: Probe, out: &Envelope, client: u16) -> Result<Vec<u8>> {
-    build(|frame| match probe {
-        Probe::Ping => {
-            let kind =
-                if out.src.is_v4() { packet::icmp::v4::ECHO_REQUEST } else { packet::icmp::v6::ECHO_REQUEST };
-            emit::icmp_echo(frame, out, kind, client, 1, b"sluice")
-        }
-        Probe::Dns { tcp: false } => emit::udp(frame, out, client, 53, b"a lookup"),
-        Probe::Dns { tcp: true } | Probe::Http { .. } | Probe::Sql => {
-            let dst_port = probe.port().map_or(0, |(port, _)| port);
-            let segment = Segment {
-                src_port: client,
-                dst_port,
-                seq: CLIENT_ISN,
-                ack: 0,
-                flags: TcpFlags(TcpFlags::SYN),
-                window: WINDOW,
-            };
-            emit::tcp(frame, out, &segment, &[], b"")
-        }
-    })
-    .context("a request does not fit its frame")
-}
-
-/// What an end does with a frame that reached it: the server answers, the client goes on.
-fn respond(packet: &Packet, port: PortId, is_client: bool) -> Option<Vec<u8>> {
-    let mut back = Envelope::answering(packet);
-    (back.eth_src, back.eth_dst) = (peer_mac(port), GATEWAY_MAC);
-    match packet.l4_header {
-        L4::Tcp(tcp) => {
-            let len = packet.end.saturating_sub(u32::from(packet.payload));
-            let (flags, payload): (_, &[u8]) = match (is_client, tcp.flags.syn(), len) {
-                (false, true, _) => (TcpFlags::SYN | TcpFlags::ACK, b""),
-                (true, true, _) => (TcpFlags::ACK | TcpFlags::PSH, b"request"),
-                (false, false, 1..) => (TcpFlags::ACK | TcpFlags::PSH, b"answer"),
-                _ => return None,
-            };
-            let segment = Segment {
-                src_port: tcp.dst_port,
-                dst_port: tcp.src_port,
-                seq: if tcp.flags.ack() { tcp.ack } else { SERVER_ISN },
-                ack: tcp.seq.wrapping_add(len + u32::from(tcp.flags.syn())),
-                flags: TcpFlags(flags),
-                window: WINDOW,
-            };
-            build(|frame| emit::tcp(frame, &back, &segment, &[], payload))
-        }
-        L4::Udp { src_port, dst_port } if !is_client => {
-            build(|frame| emit::udp(frame, &back, dst_port, src_port, b"an answer"))
-        }
-        _ => None,
-    }
-}
-
-/// What the client says when `packet` is the answer it waited for.
-fn answer(packet: &Packet) -> Option<String> {
-    match packet.l4_header {
-        L4::Tcp(_) if packet.end > u32::from(packet.payload) => Some("data over TCP".to_owned()),
-        L4::Udp { .. } => Some("a datagram".to_owned()),
-        _ => None,
-    }
-}
-
-fn build(write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<Vec<u8>> {
-    let mut frame = vec![0; MAX_FRAME];
-    let len = write(&mut frame)?;
-    frame.truncate(len);
-    Some(frame)
+/// What a frame carries, without padding.
+fn payload<'a>(frame: &'a [u8], packet: &Packet) -> &'a [u8] {
+    usize::try_from(packet.end)
+        .ok()
+        .and_then(|end| frame.get(usize::from(packet.payload)..end))
+        .unwrap_or_default()
 }
 
 /// Names from the engine's directory.

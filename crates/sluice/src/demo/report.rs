@@ -4,13 +4,13 @@ use std::io::{IsTerminal, Write};
 
 use owo_colors::{OwoColorize, Style};
 
-use super::conversation::{Conversation, Expect, Happened, Outcome};
+use super::conversation::{Conversation, Happened, Outcome, list};
 
 /// Prints the table and remembers whether all went as expected.
 #[derive(Debug)]
 pub(super) struct Report {
     colour: bool,
-    widths: [usize; 3],
+    widths: [usize; 4],
     unexpected: usize,
     shown: usize,
 }
@@ -27,6 +27,7 @@ impl Report {
                 width(|one| one.from.short().to_owned()),
                 width(Conversation::destination),
                 width(|one| one.probe.to_string()),
+                width(|one| one.expect.to_string()).max("expected".len()),
             ],
             unexpected: 0,
             shown: 0,
@@ -52,20 +53,23 @@ impl Report {
 
     /// The names of the columns.
     pub(super) fn header(&self) {
-        let [from, to, what] = self.widths;
-        self.note(&format!("  {:from$}    {:to$}  {:what$}  expected  happened", "from", "to", "what"));
+        let [from, to, what, expected] = self.widths;
+        self.note(&format!(
+            "  {:from$}    {:to$}  {:what$}  {:expected$}  happened",
+            "from", "to", "what", "expected"
+        ));
     }
 
     /// One conversation.
     pub(super) fn outcome(&mut self, outcome: &Outcome) {
-        let [from, to, what] = self.widths;
+        let [from, to, what, width] = self.widths;
         let one = &outcome.conversation;
-        let expected = match one.expect {
-            Expect::Allowed => "answer  ",
-            Expect::Dropped => "silence ",
-        };
         let happened = match &outcome.happened {
             Happened::Answered(how) => format!("answer in {} ms: {how}", outcome.elapsed.as_millis()),
+            Happened::Statuses(codes) => {
+                let together = if codes.len() > 1 { " on one connection" } else { "" };
+                format!("HTTP {}{together} in {} ms", list(codes), outcome.elapsed.as_millis())
+            }
             Happened::Silence => format!("silence for {:.1} s", outcome.elapsed.as_secs_f32()),
             Happened::Failed(why) => format!("failed: {why}"),
         };
@@ -77,10 +81,11 @@ impl Report {
             ("NOT AS EXPECTED", Style::new().red().bold())
         };
         self.line(&format!(
-            "  {:from$} -> {:to$}  {:what$}  {expected}  {happened}  {}",
+            "  {:from$} -> {:to$}  {:what$}  {:width$}  {happened}  {}",
             one.from.short(),
             one.destination(),
             one.probe.to_string(),
+            one.expect.to_string(),
             self.paint(mark, style)
         ));
     }

@@ -28,7 +28,7 @@ fn ten_thousand_connections_get_their_own_answers_in_bounded_memory() {
     lab.start_agent(options("drop").without_state()).expect("the agent starts");
     // What the agent touches at first anyway, the flow log's ring above all, is none of the connections'.
     let host = lab.pod("lab/server").ipv4();
-    let warm = format!("wrk -t 1 -c 8 -d 1 http://{host}:{INSPECTED}/public/a");
+    let warm = format!("wrk -t 1 -c 16 -d 2 http://{host}:{INSPECTED}/public/a");
     assert!(lab.run("lab/client", &warm).0);
     let before = resident_kib(lab.agent_ref().pid());
 
