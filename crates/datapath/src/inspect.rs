@@ -14,6 +14,7 @@ mod speaker;
 mod table;
 
 pub(crate) use speaker::SideRules;
+pub use table::InspectionLoad;
 pub(crate) use table::{Inspections, NONE};
 
 use crate::conntrack::ConnId;

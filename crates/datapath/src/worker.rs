@@ -3,6 +3,7 @@
 use crate::config::DatapathConfig;
 use crate::conntrack::Conntrack;
 use crate::events;
+pub use crate::inspect::InspectionLoad;
 use crate::learn::LearnWriter;
 use crate::pipeline::{Parse, Pipeline};
 use crate::snapshot::{SharedSnapshot, Snapshot};
@@ -124,10 +125,10 @@ impl<I: PacketIo> Worker<I> {
         self.pipeline.inspections.set_learning(learn);
     }
 
-    /// Connections whose messages are read.
+    /// What inspection holds.
     #[must_use]
-    pub fn inspected(&self) -> usize {
-        self.pipeline.inspections.len()
+    pub fn inspection(&self) -> InspectionLoad {
+        self.pipeline.inspections.load()
     }
 
     /// When the worker must be polled again though nothing arrives: an inspected connection waits for it. Timers of

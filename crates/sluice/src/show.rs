@@ -269,6 +269,15 @@ pub fn status(value: &Value) -> String {
             at("/connections/opened")
         ),
     );
+    line(
+        "Inspection",
+        format!(
+            "{} connections, {} frames and {} bytes waiting",
+            at("/inspection/connections"),
+            at("/inspection/waitingFrames"),
+            at("/inspection/undecidedBytes")
+        ),
+    );
     let occupancy = value["load"]["occupancy"].as_f64().unwrap_or(0.0) * 100.0;
     line("Worker", format!("{occupancy:.1}% of polls found frames, {} sleeps", at("/load/sleeps")));
     line("Flow log", format!("{} events, {} shed", at("/flowLog/seen"), at("/flowLog/shed")));

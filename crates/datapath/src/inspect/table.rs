@@ -43,6 +43,19 @@ pub(super) struct Answer {
     pub(super) until: Instant,
 }
 
+/// What inspection holds at a time.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct InspectionLoad {
+    /// Connections whose messages are read.
+    pub connections: usize,
+    /// Frames that wait for a decision, or behind a gap.
+    pub frames: usize,
+    /// Bytes of messages that are not whole yet.
+    pub bytes: usize,
+    /// DNS answers that wait for their addresses to be in force.
+    pub answers: usize,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(crate) struct Inspections {
@@ -79,9 +92,10 @@ impl Inspections {
         self.learn = Some(learn);
     }
 
-    /// Connections that are inspected.
-    pub(crate) fn len(&self) -> usize {
-        self.live
+    /// What they hold.
+    pub(crate) fn load(&self) -> InspectionLoad {
+        let Self { live, frames, bytes, answers, .. } = self;
+        InspectionLoad { connections: *live, frames: *frames, bytes: *bytes, answers: answers.len() }
     }
 
     /// Adds one; `None` when the table is full.

@@ -73,7 +73,7 @@ pub fn drive(mut choose: impl FnMut(u32) -> u32, steps: u32) {
         wire.wait(Duration::from_secs(400));
     }
     let worker = &wire.node.worker;
-    let left = (worker.io().outstanding(), worker.conntrack().len(), worker.inspected());
+    let left = (worker.io().outstanding(), worker.conntrack().len(), worker.inspection().connections);
     assert_eq!(left, (0, 0, 0), "frames, connections, inspections are never given back");
 }
 

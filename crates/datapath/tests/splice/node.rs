@@ -9,15 +9,16 @@ use arc_swap::ArcSwap;
 use datapath::config::DatapathConfig;
 use datapath::conntrack::ConntrackConfig;
 use datapath::ports::{Port, PortKind, PortTable};
+use datapath::snapshot::{Visibility, VisiblePort};
 use datapath::stats::Stats;
 use datapath::{Snapshot, Worker};
-use flowlog::event::FlowEvent;
+use flowlog::event::{EventKind, FlowEvent, MessageVerdict};
 use flowlog::ring::{EventReader, EventRing};
 use packet::io::mem::{MemConfig, MemIo};
 use packet::{Addr, Instant, MacAddr, PacketIo, PortId};
 use policy::document::load_inventory;
 use policy::engine::SourceFile;
-use policy::{Engine, Options, PolicySnapshot};
+use policy::{Engine, L7Kind, Options, PolicySnapshot};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -71,23 +72,28 @@ pub enum Rules {
     L4,
     /// Requests below `/allowed/` pass.
     Http,
+    /// The same rules, in audit mode.
+    Audit,
+    /// The port is open, and its messages are to be seen.
+    Visible,
 }
 
 type Compiled = (Arc<PolicySnapshot>, Arc<PortTable>);
 
 impl Rules {
     fn compiled(self) -> Compiled {
-        static COMPILED: [OnceLock<Compiled>; 2] = [OnceLock::new(), OnceLock::new()];
+        static COMPILED: [OnceLock<Compiled>; 3] = [const { OnceLock::new() }; 3];
         let (slot, text) = match self {
-            Self::L4 => (&COMPILED[0], L4),
+            Self::L4 | Self::Visible => (&COMPILED[0], L4),
             Self::Http => (&COMPILED[1], HTTP_RULES),
+            Self::Audit => (&COMPILED[2], HTTP_RULES),
         };
-        slot.get_or_init(|| compile(text)).clone()
+        slot.get_or_init(|| compile(text, self == Self::Audit)).clone()
     }
 }
 
-fn compile(text: &str) -> Compiled {
-    let mut engine = Engine::new(Options { node_name: "n1".into(), ..Options::default() });
+fn compile(text: &str, audit: bool) -> Compiled {
+    let mut engine = Engine::new(Options { node_name: "n1".into(), audit, ..Options::default() });
     engine.set_inventory(load_inventory(INVENTORY, "inventory.yaml").expect("a valid inventory"));
     let found = engine.set_policies(vec![SourceFile { path: "server.yaml".into(), text: text.into() }]);
     let wrong: Vec<String> = found.diagnostics().map(ToString::to_string).collect();
@@ -131,7 +137,10 @@ pub struct Node {
 impl Node {
     pub fn new(rules: Rules, buffer_size: usize) -> Self {
         let (policy, ports) = rules.compiled();
-        let snapshot = Snapshot { epoch: 1, policy, ports, ..Snapshot::default() };
+        let http = VisiblePort { l4_proto: packet::packet::proto::TCP, port: HTTP, kind: L7Kind::Http };
+        let visible = if rules == Rules::Visible { vec![http] } else { Vec::new() };
+        let visibility = Arc::new(Visibility(visible));
+        let snapshot = Snapshot { epoch: 1, policy, ports, visibility, ..Snapshot::default() };
         let shared = Arc::new(ArcSwap::from_pointee(snapshot));
         let mut conntrack = ConntrackConfig::with_max_entries(64);
         // Longer than any retransmission time-out here, so that a lost last acknowledgement can be repeated.
@@ -159,6 +168,17 @@ impl Node {
 
     pub fn stats(&self) -> &Stats {
         self.worker.stats()
+    }
+
+    /// What was told of messages since the last call: the verdict, and one line about the message.
+    pub fn messages(&mut self) -> Vec<(MessageVerdict, String)> {
+        let mut messages = Vec::new();
+        self.events.drain_messages(usize::MAX, |event, message| {
+            if let (EventKind::Message { verdict, .. }, Some(message)) = (event.kind, message) {
+                messages.push((verdict, format!("{message:?}")));
+            }
+        });
+        messages
     }
 
     /// The events since the last call.

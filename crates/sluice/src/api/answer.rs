@@ -6,6 +6,7 @@ use crate::run::shared::{PortView, Shared};
 use anyhow::{Context as _, Result};
 use datapath::conntrack::Conn;
 use datapath::stats::{PortStats, Stats};
+use datapath::worker::InspectionLoad;
 use flowlog::DropReason;
 use packet::{Instant, IoStats};
 use policy::engine::directory::WorkloadKind;
@@ -29,6 +30,8 @@ pub struct WorkerReport {
     pub io: IoStats,
     /// Connections tracked now.
     pub connections: usize,
+    /// What inspection holds.
+    pub inspection: InspectionLoad,
     /// Chunks of packet memory not in use.
     pub free_chunks: usize,
 }
@@ -42,6 +45,7 @@ pub fn report(shared: &Shared) -> Result<WorkerReport> {
         stats: worker.stats().clone(),
         io: packet::PacketIo::stats(worker.io()),
         connections: worker.conntrack().len(),
+        inspection: worker.inspection(),
         free_chunks: worker.io().free_chunks(),
     })
 }
@@ -94,7 +98,7 @@ fn status(shared: &Shared) -> Result<Value> {
     let ports: Vec<Value> =
         view.ports.iter().map(|port| port_value(port, *report.stats.port(packet::PortId(port.id)))).collect();
     let endpoints = policy.endpoints.iter().flatten().count();
-    let WorkerReport { stats, io, connections, free_chunks } = report;
+    let WorkerReport { stats, io, connections, inspection, free_chunks } = report;
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "node": shared.node,
@@ -116,6 +120,10 @@ fn status(shared: &Shared) -> Result<Value> {
         "connections": {
             "current": connections, "max": shared.max_connections,
             "opened": stats.connections_opened, "closed": stats.connections_closed, "rejudged": stats.rejudged,
+        },
+        "inspection": {
+            "connections": inspection.connections, "waitingFrames": inspection.frames,
+            "undecidedBytes": inspection.bytes, "waitingAnswers": inspection.answers,
         },
         "policy": { "epoch": policy.epoch, "endpoints": endpoints, "policies": shared.policies().len() },
         "xdp": shared.kernel_counters().map(|xdp| json!({

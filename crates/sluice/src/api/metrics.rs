@@ -74,6 +74,25 @@ pub fn text(shared: &Shared) -> Result<String> {
         "Most connections that are tracked",
         shared.max_connections.into(),
     );
+    let held = report.inspection;
+    page.one(
+        "sluice_inspected_connections",
+        "gauge",
+        "Connections whose messages are read",
+        held.connections as u64,
+    );
+    page.one(
+        "sluice_inspection_waiting_frames",
+        "gauge",
+        "Frames that wait for a decision about a message",
+        held.frames as u64,
+    );
+    page.one(
+        "sluice_inspection_undecided_bytes",
+        "gauge",
+        "Bytes of messages that are not whole yet",
+        held.bytes as u64,
+    );
     page.one("sluice_connections_opened_total", "counter", "Connections created", stats.connections_opened);
     page.one("sluice_connections_closed_total", "counter", "Connections ended", stats.connections_closed);
     page.one("sluice_connections_rejudged_total", "counter", "Connections judged again", stats.rejudged);
