@@ -205,7 +205,8 @@ impl Stream {
         let again = y == self.acked && bare;
         let closed = self.edge <= self.acked;
         self.acked = y;
-        self.edge = y.saturating_add(window);
+        // Receivers do not take back what they offered (RFC 9293 §3.8.6); a smaller edge comes from an older segment.
+        self.edge = self.edge.max(y.saturating_add(window));
         if !self.owed.is_empty() {
             if closed {
                 self.owed.rest();
