@@ -1,7 +1,7 @@
 # Everything a user or a developer starts by hand. Each target is one script, so that it reads and runs without make.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench build install lint ebpf clean-testbeds
+.PHONY: help setup demo test bench bench-quick build install lint ebpf clean-testbeds
 
 help: ## this text
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +15,11 @@ demo: ## a whole cluster in network namespaces: who may talk to whom, shown live
 test: ## every check of the tree, as CI runs it (STAGES="fmt lint" for some of them)
 	scripts/test.sh $(STAGES)
 
-bench: ## criterion benches and the netperf comparison (BENCHES="pipeline" for some of them)
+bench: ## criterion benches and the comparisons between pods (BENCHES="pipeline" for some of the former)
 	scripts/bench.sh $(BENCHES)
+
+bench-quick: ## the comparisons between pods, with few and short rounds
+	scripts/bench.sh --quick
 
 build: ## the release binary, target/release/sluice
 	scripts/setup.sh build

