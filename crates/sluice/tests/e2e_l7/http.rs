@@ -38,7 +38,7 @@ fn curl_is_refused_one_request_and_goes_on_on_the_same_connection() {
         kit::logged(&lab, "http-response FORWARDED (HTTP/1.1 200 ");
         kit::logged(
             &lab,
-            &format!("http-request DROPPED (HTTP/1.1 GET http://{host}/private) by default deny"),
+            &format!("http-request DROPPED (HTTP/1.1 403 GET http://{host}/private) by default deny"),
         );
     }
     // Who may not connect at all is never asked what it wants.

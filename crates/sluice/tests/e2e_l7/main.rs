@@ -11,3 +11,4 @@ mod kit;
 mod many;
 mod policy_changes;
 mod tls;
+mod wires;
