@@ -157,12 +157,12 @@ fn compact_lines_of_messages() {
         (
             "http-request",
             Dropped(DenyReason::NoRule),
-            format!("-> {API} http-request DROPPED (HTTP/1.1 GET {url}?id=7) {default_deny}"),
+            format!("-> {API} http-request DROPPED (HTTP/1.1 403 GET {url}?id=7) {default_deny}"),
         ),
         (
             "http-request",
             Dropped(DenyReason::DenyRule),
-            format!("-> {API} http-request DROPPED (HTTP/1.1 GET {url}?id=7) {by}"),
+            format!("-> {API} http-request DROPPED (HTTP/1.1 403 GET {url}?id=7) {by}"),
         ),
         ("http-request", Audited, format!("-> {API} http-request AUDIT (HTTP/1.1 GET {url}?id=7)")),
         (
@@ -246,7 +246,7 @@ fn messages_in_the_other_layouts() {
         dict,
         "  TIMESTAMP: Nov 21 10:00:00.123\n     SOURCE: production/frontend:41234\n\
          DESTINATION: production/api:8080\n       TYPE: http-request\n    VERDICT: DROPPED\n    \
-         SUMMARY: HTTP/1.1 GET http://api:8080/v1/pay?id=7\n       \
+         SUMMARY: HTTP/1.1 403 GET http://api:8080/v1/pay?id=7\n       \
          RULE: by default deny (ingress) of production/api (policies/api.yaml:12)\n"
     );
     let table = message(

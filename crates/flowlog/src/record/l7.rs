@@ -138,6 +138,9 @@ pub struct Tls {
     pub encrypted_hello: bool,
 }
 
+/// `PERMISSION_DENIED` (gRPC's `status_codes`).
+const GRPC_PERMISSION_DENIED: u32 = 7;
+
 impl Record {
     /// A message and what became of it.
     pub(super) fn message(
@@ -152,7 +155,18 @@ impl Record {
         self.event_type = Some(EventType { kind: message_type::L7, sub_type: 0 });
         self.traffic_direction = direction.map_or_else(|| seen_from(event), Into::into);
         self.is_reply = Some(event.is_reply);
-        let l7 = layer7(message, event.is_reply);
+        let mut l7 = layer7(message, event.is_reply);
+        if let (MessageVerdict::Dropped(_), Some(Message::HttpRequest { headers, .. })) = (verdict, message) {
+            let grpc = |(name, value): &(String, String)| {
+                name == "content-type" && value.starts_with("application/grpc")
+            };
+            // What the client was answered; Hubble leaves it out.
+            match (&mut l7.http, headers.iter().any(grpc)) {
+                (_, true) => extra.grpc_status = Some(GRPC_PERMISSION_DENIED),
+                (Some(http), false) => http.code = 403,
+                (None, false) => {}
+            }
+        }
         self.summary = words::of_message(&l7, message);
         self.l7 = Some(l7);
         extra.describe(message);

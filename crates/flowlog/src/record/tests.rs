@@ -107,11 +107,11 @@ fn a_request_in_hubbles_words_and_order() {
     assert_eq!(
         rest,
         concat!(
-            r#","node_name":"node-1","l7":{"type":"REQUEST","http":{"method":"GET","#,
+            r#","node_name":"node-1","l7":{"type":"REQUEST","http":{"code":403,"method":"GET","#,
             r#""url":"http://api:8080/v1/pay?id=7","protocol":"HTTP/1.1","#,
             r#""headers":[{"key":"user-agent","value":"curl/8"},{"key":"x-request-id","value":"42"}]}},"#,
             r#""event_type":{"type":129},"traffic_direction":"INGRESS","drop_reason_desc":"POLICY_DENIED","#,
-            r#""is_reply":false,"Summary":"HTTP/1.1 GET http://api:8080/v1/pay?id=7","#,
+            r#""is_reply":false,"Summary":"HTTP/1.1 403 GET http://api:8080/v1/pay?id=7","#,
             r#""extensions":{"default_deny":{"direction":"INGRESS","side":"destination","switched_on_by":"#,
             r#"[{"kind":"CiliumNetworkPolicy","namespace":"production","name":"api","file":"policies/api.yaml","line":12}]},"#,
             r#""hint":"no ingress rule of production/api allows GET /v1/pay?id=7 of api:8080 from production/frontend","#,

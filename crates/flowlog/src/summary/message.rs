@@ -25,6 +25,9 @@ fn of_http(http: &Http, response: bool, latency_ns: u64) -> String {
     let Http { code, method, url, protocol, .. } = http;
     if response {
         format!("{protocol} {code} {}ms ({method} {url})", latency_ns / 1_000_000)
+    } else if *code != 0 {
+        // A refusal, which is answered at once.
+        format!("{protocol} {code} {method} {url}")
     } else {
         format!("{protocol} {method} {url}")
     }

@@ -132,7 +132,7 @@ fn a_refused_request_read_from_a_file_shows_its_rule() {
         String::from_utf8(out).expect("text")
     };
     let line = "Nov 21 10:00:00.123: production/frontend:41234 (ID:1001) -> production/api:8080 (ID:1002) \
-                http-request DROPPED (HTTP/1.1 GET http://api:8080/admin) \
+                http-request DROPPED (HTTP/1.1 403 GET http://api:8080/admin) \
                 by default deny (ingress) of production/api (api.yaml:12)\n";
     assert_eq!(shown("--protocol http --http-path ^/admin"), line);
     assert_eq!(shown("--type l7 --drop-reason-desc POLICY_DENIED"), line);
