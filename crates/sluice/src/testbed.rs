@@ -14,6 +14,7 @@ pub mod agent;
 pub mod exec;
 pub mod interrupt;
 pub mod inventory;
+pub mod messages;
 pub mod netns;
 pub mod node;
 pub mod pod;

@@ -104,9 +104,21 @@ impl Netns {
     /// # Errors
     /// `/etc/netns` is not writable.
     pub fn set_resolver(&self, text: &str) -> Result<()> {
+        self.set_file("resolv.conf", text)
+    }
+
+    /// The same for `/etc/hosts`.
+    ///
+    /// # Errors
+    /// As [`Netns::set_resolver`].
+    pub fn set_hosts(&self, text: &str) -> Result<()> {
+        self.set_file("hosts", text)
+    }
+
+    fn set_file(&self, name: &str, text: &str) -> Result<()> {
         let folder = resolver_folder(&self.name);
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("resolv.conf"), text).with_context(|| folder.display().to_string())
+        fs::write(folder.join(name), text).with_context(|| folder.display().to_string())
     }
 
     /// Leaves the namespace in place when this handle goes away.
