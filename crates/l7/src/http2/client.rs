@@ -47,12 +47,18 @@ impl Http2 {
             self.client.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
             return self.client_trailers(head, len, cx);
         }
-        if self.streams.open_now() >= MAX_OPEN {
-            return Err(Violation::TOO_MANY_STREAMS);
-        }
+        let full = self.streams.open_now() >= MAX_OPEN;
         self.client.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
         self.streams.last = id;
         let end_stream = head.has(flag::END_STREAM);
+        if full {
+            cx.judge.oddity(Anomaly::Http2TooManyStreams);
+            if !end_stream {
+                let stream = self.streams.open(id, &Request::default(), cx.now);
+                (stream.client_open, stream.refused) = (true, true);
+            }
+            return self.refuse(id, end_stream, Refusal::Later, len, cx);
+        }
         if let Some(refusal) = self.judge(id, end_stream, cx) {
             return self.refuse(id, end_stream, refusal, len, cx);
         }

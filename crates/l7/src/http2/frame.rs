@@ -48,6 +48,7 @@ pub(super) mod code {
     pub(in super::super) const FLOW_CONTROL_ERROR: u32 = 3;
     pub(in super::super) const STREAM_CLOSED: u32 = 5;
     pub(in super::super) const FRAME_SIZE_ERROR: u32 = 6;
+    pub(in super::super) const REFUSED_STREAM: u32 = 7;
     pub(in super::super) const COMPRESSION_ERROR: u32 = 9;
     pub(in super::super) const ENHANCE_YOUR_CALM: u32 = 11;
 }
@@ -67,8 +68,6 @@ impl Violation {
     pub(super) const COMPRESSION: Self = Self::new(Anomaly::Http2Compression, code::COMPRESSION_ERROR);
     pub(super) const MESSAGE: Self = Self::new(Anomaly::Http2Message, code::PROTOCOL_ERROR);
     pub(super) const HEAD_TOO_LARGE: Self = Self::new(Anomaly::Http2HeadTooLarge, code::ENHANCE_YOUR_CALM);
-    pub(super) const TOO_MANY_STREAMS: Self =
-        Self::new(Anomaly::Http2TooManyStreams, code::ENHANCE_YOUR_CALM);
     pub(super) const FLOW_CONTROL: Self = Self::new(Anomaly::Http2FlowControl, code::FLOW_CONTROL_ERROR);
     pub(super) const FLOOD: Self = Self::new(Anomaly::Http2Flood, code::ENHANCE_YOUR_CALM);
 

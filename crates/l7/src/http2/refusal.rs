@@ -26,13 +26,17 @@ pub(super) enum Refusal {
     Grpc,
     /// RST_STREAM with PROTOCOL_ERROR: a malformed request (RFC 9113 §8.1.1).
     Reset,
+    /// RST_STREAM with REFUSED_STREAM: beyond the streams that are followed. Nobody has acted on it, so the client may
+    /// send it again (RFC 9113 §8.7), as gRPC does by itself.
+    Later,
 }
 
 /// Writes the refusal of `stream`; `open` says that the client has more to send on it.
 pub(super) fn write(refusal: Refusal, stream: u32, open: bool, owed: Option<u32>, out: &mut Vec<u8>) {
-    if refusal == Refusal::Reset {
-        write_reset(stream, code::PROTOCOL_ERROR, out);
-        return;
+    match refusal {
+        Refusal::Reset => return write_reset(stream, code::PROTOCOL_ERROR, out),
+        Refusal::Later => return write_reset(stream, code::REFUSED_STREAM, out),
+        Refusal::Status | Refusal::StatusAndBody | Refusal::Grpc => {}
     }
     let mut block = Vec::with_capacity(64);
     if let Some(size) = owed {
