@@ -18,7 +18,7 @@ dig:bind9-dnsutils dnsmasq:dnsmasq-base nginx:nginx-light psql:postgresql-client
 # Good to have; the demo uses a small peer of its own where it cannot be installed.
 DEMO_OPTIONAL="/usr/lib/postgresql:postgresql"
 TEST="$DEMO tracepath:iputils-tracepath iperf3:iperf3 tcpdump:tcpdump nc:netcat-openbsd socat:socat \
-shellcheck:shellcheck jq:jq c++:g++"
+shellcheck:shellcheck jq:jq c++:g++ wrk:wrk h2load:nghttp2-client openssl:openssl node:nodejs"
 BENCH="$DEMO iperf3:iperf3 wrk:wrk"
 # netperf is in Debian's non-free component because of its licence.
 BENCH_SOURCE=/etc/apt/sources.list.d/sluice-bench.list

@@ -17,6 +17,9 @@ pub(crate) const INSPECTED: u16 = 80;
 /// The port beside it that is simply open.
 pub(crate) const OPEN: u16 = 81;
 
+/// The port where nginx speaks HTTP/2.
+pub(crate) const HTTP2: u16 = 82;
+
 /// Requests that the client may make of the server, as `rules.http` wants them.
 pub(crate) const PUBLIC: &str = "{method: GET, path: \"/public.*\"}, {method: PUT, path: \"/public.*\"}";
 
@@ -69,7 +72,7 @@ pub(crate) fn nginx(lab: &mut Lab) {
          client_body_temp_path {dir}/body; client_max_body_size 0; proxy_temp_path {dir}; fastcgi_temp_path {dir};\n  \
          uwsgi_temp_path {dir}; scgi_temp_path {dir};\n  \
          keepalive_requests 100000000; keepalive_timeout 600;\n  \
-         server {{ listen 80; listen [::]:80; listen 81; listen [::]:81; default_type text/plain; root {dir}/www;\n    \
+         server {{ listen 80; listen [::]:80; listen 81; listen [::]:81; listen 82 http2; default_type text/plain; root {dir}/www;\n    \
          location / {{ return 200 \"$request_method $uri\\n\"; }}\n    \
          location /public/file {{ dav_methods PUT; create_full_put_path on; }}\n  }}\n}}\n"
     );

@@ -7,6 +7,7 @@ mod support;
 mod dns;
 mod framing;
 mod http;
+mod http2;
 mod kit;
 mod many;
 mod policy_changes;
