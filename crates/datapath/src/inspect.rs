@@ -17,6 +17,7 @@ pub(crate) use speaker::SideRules;
 pub use table::InspectionLoad;
 pub(crate) use table::{Inspections, NONE};
 
+use crate::config::MidStream;
 use crate::conntrack::ConnId;
 use crate::events;
 use crate::judge::Judgement;
@@ -124,28 +125,36 @@ impl Pipeline {
     }
 
     /// A live connection was judged again. `Err`: it cannot go on under the new rules.
-    pub(crate) fn replan(&mut self, id: ConnId, plan: Option<Plan>) -> Result<(), l7::Anomaly> {
+    pub(crate) fn replan(
+        &mut self,
+        id: ConnId,
+        plan: Option<Plan>,
+        snapshot: &Snapshot,
+    ) -> Result<(), l7::Anomaly> {
         let conn = self.conntrack.get(id);
-        let tcp = conn.key.proto == proto::TCP;
-        match (self.inspections.get_mut(conn.verdict.inspection), plan) {
+        let (slot, tcp) = (conn.verdict.inspection, conn.key.proto == proto::TCP);
+        let refuses = plan.is_some_and(|plan| plan.rules.refuse(snapshot));
+        let too_late = if refuses && self.config.l7.mid_stream == MidStream::Reset {
+            Err(l7::Anomaly::MidStream)
+        } else {
+            Ok(())
+        };
+        match (self.inspections.get_mut(slot), plan) {
             (None, None) => Ok(()),
+            (None, Some(plan)) if !tcp => self.begin_inspection(id, plan).map_err(|_| l7::Anomaly::MidStream),
+            (None, Some(_)) => too_late,
             (Some(inspection), None) => {
                 inspection.plan.rules = SideRules::default();
                 Ok(())
             }
             (Some(inspection), Some(plan)) if inspection.plan.kind == plan.kind => {
                 inspection.plan = plan;
-                Ok(())
+                match &inspection.protocol {
+                    Protocol::Stream(splice) if splice.is_blind() => too_late,
+                    _ => Ok(()),
+                }
             }
             (Some(_), Some(_)) => Err(l7::Anomaly::MidStream),
-            (None, Some(plan)) => {
-                let enforced = plan.rules.sets().next().is_some();
-                let may_pass = !enforced || self.config.l7.mid_stream == crate::config::MidStream::Pass;
-                if !tcp {
-                    return self.begin_inspection(id, plan).map_err(|_| l7::Anomaly::MidStream);
-                }
-                if may_pass { Ok(()) } else { Err(l7::Anomaly::MidStream) }
-            }
         }
     }
 

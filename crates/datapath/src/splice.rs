@@ -56,6 +56,8 @@ pub(crate) struct Splice {
     waiting: bool,
     /// A protocol waits for acknowledgements, because what it decides next may find no room.
     stalled: bool,
+    /// Nothing is judged any more, and what passed was not judged by rules that refuse.
+    blind: bool,
     /// The connection is over and the client is being told.
     closing: bool,
     /// The earliest timer that was asked for.
@@ -92,6 +94,7 @@ impl Splice {
             key,
             waiting: false,
             stalled: false,
+            blind: false,
             closing: false,
             armed: None,
         }
@@ -105,6 +108,11 @@ impl Splice {
     /// Whether the connection is over for both ends, and only what is left of it is being said.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing
+    }
+
+    /// Whether rules that come now come too late: what passes is not judged, and was not.
+    pub(crate) fn is_blind(&self) -> bool {
+        self.blind
     }
 
     /// Whether a SYN is the one that this side opened the connection with.
@@ -180,7 +188,7 @@ impl Splice {
         match outcome {
             // What is only watched is not cut.
             Err(_) if drive.lenient => self.let_all_pass(),
-            Ok(()) if self.streams.iter().all(Stream::open_ended) => {}
+            Ok(()) if self.streams.iter().all(Stream::open_ended) => self.blind = drive.lenient,
             _ => self.engine = Some(engine),
         }
         if drive.lenient { Ok(()) } else { outcome }
@@ -322,6 +330,7 @@ impl Splice {
     /// Nothing is judged any more.
     fn let_all_pass(&mut self) {
         self.engine = None;
+        self.blind = true;
         for stream in &mut self.streams {
             let hand = std::mem::take(&mut stream.pending);
             // A stream that cannot pass on what it took over stays where it is.

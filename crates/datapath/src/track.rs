@@ -157,7 +157,7 @@ impl Pipeline {
         let judgement = judge(&key, policy_port(packet), &parties, snapshot);
         let plan = planned(&judgement, &key, &parties, snapshot)?;
         let begins = !matches!(packet.l4_header, L4::Tcp(tcp) if !tcp.flags.syn());
-        let enforced = plan.is_some_and(|plan| plan.rules.sets().next().is_some());
+        let enforced = plan.is_some_and(|plan| plan.rules.refuse(snapshot));
         if enforced && !begins && self.config.l7.mid_stream == MidStream::Reset {
             return Err(Dropped { parties: Some(parties), ..DropReason::L7(Anomaly::MidStream).into() });
         }
@@ -245,7 +245,7 @@ impl Pipeline {
         };
         let judgement = judge(&key, policy_port_of(&key), &parties, snapshot);
         let refused = match planned(&judgement, &key, &parties, snapshot) {
-            Ok(plan) => match self.replan(id, plan) {
+            Ok(plan) => match self.replan(id, plan, snapshot) {
                 Ok(()) => {
                     let conn = self.conntrack.get_mut(id);
                     conn.src_identity = parties.src.identity;

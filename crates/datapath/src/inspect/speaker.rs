@@ -41,6 +41,11 @@ impl SideRules {
         egress.into_iter().chain(self.ingress.map(|id| (Direction::Ingress, id)))
     }
 
+    /// Whether any of them refuses what it does not allow, and does not only say so.
+    pub(crate) fn refuse(&self, snapshot: &Snapshot) -> bool {
+        self.sets().any(|id| snapshot.policy.l7.get(id).is_none_or(|set| !set.is_audited()))
+    }
+
     /// The sets of those sides that have one.
     pub(crate) fn sets(&self) -> impl Iterator<Item = L7RuleSetId> {
         self.sides().map(|(_, id)| id)
@@ -62,7 +67,7 @@ pub(super) struct Speaker<'a> {
 impl Speaker<'_> {
     /// Whether nothing is refused on this connection: no side has rules, or all of them are audited.
     pub(super) fn is_lenient(&self) -> bool {
-        self.rules.sets().all(|id| self.snapshot.policy.l7.get(id).is_some_and(L7RuleSet::is_audited))
+        !self.rules.refuse(self.snapshot)
     }
 
     /// Asks both sides; both must agree. A set that the snapshot does not know any more allows nothing.
