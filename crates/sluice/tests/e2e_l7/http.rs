@@ -93,6 +93,51 @@ fn a_body_goes_with_its_request() {
     assert_eq!(log.lines().collect::<Vec<_>>(), ["200 PUT /public/x", "200 GET /public/last"]);
 }
 
+#[test]
+fn a_large_refused_body_is_taken_from_its_sender_and_goes_nowhere() {
+    let Some(lab) = kit::web("a_large_refused_body_is_taken_from_its_sender_and_goes_nowhere") else {
+        return;
+    };
+    let (address, size) = (lab.pod("lab/server").ipv4().to_string(), LARGE.to_string());
+    let said = kit::ask(&lab, "lab/client", &["body", &address, "80", "PUT", "/private", &size, "/public/a"]);
+    assert_eq!(said["statuses"], serde_json::json!([403, 200]), "{said}");
+    let log = std::fs::read_to_string(kit::nginx_file(&lab, "access.log")).expect("a log");
+    assert_eq!(log, "200 GET /public/a\n");
+}
+
+#[test]
+fn what_one_side_allows_the_other_may_refuse() {
+    let Some(mut lab) = kit::three_pods("what_one_side_allows_the_other_may_refuse") else { return };
+    kit::nginx(&mut lab);
+    // The server's side minds the path, the client's the method.
+    lab.write_policy("server", &kit::http_policy("{path: \"/public.*\"}")).expect("written");
+    lab.write_policy(
+        "client",
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: client, namespace: lab}\nspec:\n  \
+         endpointSelector: {matchLabels: {app: client}}\n  egress:\n    \
+         - toEndpoints: [{matchLabels: {app: server}}]\n      \
+         toPorts: [{ports: [{port: \"80\", protocol: TCP}], rules: {http: [{method: GET}]}}]\n",
+    )
+    .expect("written");
+    lab.start();
+    let texts = [
+        ("GET", "/public/a"),
+        ("PUT", "/public/b"),
+        ("GET", "/private"),
+        ("PUT", "/private"),
+        ("GET", "/public/c"),
+    ];
+    let sent: String = texts
+        .iter()
+        .map(|(method, path)| format!("{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"))
+        .collect();
+    let (data, end) = kit::raw(&lab, INSPECTED, "0.5", &[&sent]);
+    let statuses: Vec<u16> = answers(&data).iter().map(|(status, _)| *status).collect();
+    assert_eq!((statuses, end.as_str()), (vec![200, 403, 403, 403, 200], "silence"));
+    kit::logged(&lab, "PUT http://h/public/b) by default deny (egress) of lab/client");
+    kit::logged(&lab, "GET http://h/private) by default deny (ingress) of lab/server");
+}
+
 /// One download and one upload of [`LARGE`] bytes each on a connection that was refused something before, with each
 /// setting of the kernel's TCP that changes what is in the headers.
 #[test]

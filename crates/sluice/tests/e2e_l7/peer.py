@@ -7,6 +7,8 @@
                                  file FLAG.n; STEP is METHOD PATH; a line of JSON for each
   many HOST PORT COUNT FLAG      COUNT connections, an allowed and a refused request on each, then idle until FLAG
                                  exists, then both again
+  body HOST PORT METHOD PATH BYTES NEXT
+                                 a request with a body of BYTES zeros, sent whole whatever is answered, then GET NEXT
   unasked SOURCE HOST NAME ADDRESS
                                  DNS answers from port 53 of SOURCE that nobody asked for, to many ports of HOST
 """
@@ -161,6 +163,20 @@ def steps(host, port, flag, asked):
     say(end="ok")
 
 
+def body(host, port, method, path, size, following):
+    started = time.monotonic()
+    with socket.create_connection((host, int(port)), timeout=30) as conn:
+        reader = Reader(conn)
+        conn.sendall(f"{method} {path} HTTP/1.1\r\nHost: h\r\nContent-Length: {size}\r\n\r\n".encode())
+        left, block = int(size), bytes(1 << 16)
+        while left:
+            left -= conn.send(block[: min(left, len(block))])
+        first, _ = reader.response()
+        conn.sendall(f"GET {following} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        second, _ = reader.response()
+        say(statuses=[first, second], seconds=time.monotonic() - started)
+
+
 def round_of(poller, socks, request, expected, limit):
     """Sends `request` on each and counts those whose answer has the expected status."""
     waiting, good, bad = {}, 0, collections.Counter()
@@ -251,6 +267,8 @@ def main(argv):
             steps(host, port, flag, asked)
         case ["many", host, port, count, flag]:
             many(host, port, count, flag)
+        case ["body", host, port, method, path, size, following]:
+            body(host, port, method, path, size, following)
         case ["unasked", source, host, name, address]:
             unasked(source, host, name, address)
         case _:
