@@ -8,6 +8,7 @@ mod live;
 mod memory;
 mod missing_rule;
 mod report;
+mod rpc;
 mod stack;
 
 use std::process::ExitCode;

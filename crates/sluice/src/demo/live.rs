@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::conversation::{Conversation, Happened, Outcome, Peer, Probe};
 use super::missing_rule::describe_drop;
 use super::report::Report;
+use super::rpc;
 use super::stack;
 use crate::testbed::{
     AgentOptions, Leftovers, Netns, Output, Routing, TestBed, cleanup, exec, interrupt, node, servers,
@@ -43,6 +44,7 @@ pub(super) fn run(keep: bool) -> Result<bool> {
         report.outcome(&outcome);
         outcomes.push(outcome);
     }
+    rpc::run(&bed, &mut report)?;
 
     report.heading("Flow log of frontend's three requests, and of payment-service's name");
     show_messages(&bed, &report)?;
@@ -67,6 +69,7 @@ fn build(report: &Report) -> Result<TestBed> {
     for spec in stack::pods() {
         bed.add_pod(spec)?;
     }
+    rpc::add_pods(&mut bed)?;
     let http = servers::start_http(&mut bed, "production/api-service", 8080)?;
     servers::start_http(&mut bed, "production/frontend", 8080)?;
     servers::start_http(&mut bed, "payments/payments-api", 8080)?;
@@ -87,6 +90,7 @@ fn build(report: &Report) -> Result<TestBed> {
     }
     report.note(&format!("  servers: {http}, dnsmasq, {database}"));
 
+    rpc::start(&mut bed, report)?;
     for (name, text) in stack::POLICIES {
         bed.write_policy(name, text)?;
     }

@@ -48,6 +48,7 @@ pub(super) fn run() -> Result<bool> {
     let conversations = stack::conversations();
     let mut report = Report::new(&conversations);
     report.heading("MEMORY BACKEND: no namespaces, no AF_XDP; frames made here go through the same pipeline");
+    report.note("  Left out: gRPC and Kafka, which need real programs.");
     let mut cluster = Cluster::new()?;
     report.header();
     let mut denied = Vec::new();

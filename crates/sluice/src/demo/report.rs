@@ -62,7 +62,6 @@ impl Report {
 
     /// One conversation.
     pub(super) fn outcome(&mut self, outcome: &Outcome) {
-        let [from, to, what, width] = self.widths;
         let one = &outcome.conversation;
         let happened = match &outcome.happened {
             Happened::Answered(how) => format!("answer in {} ms: {how}", outcome.elapsed.as_millis()),
@@ -73,19 +72,23 @@ impl Report {
             Happened::Silence => format!("silence for {:.1} s", outcome.elapsed.as_secs_f32()),
             Happened::Failed(why) => format!("failed: {why}"),
         };
+        let columns = [one.from.short(), &one.destination(), &one.probe.to_string(), &one.expect.to_string()];
+        self.exchange(columns, &happened, outcome.as_expected());
+    }
+
+    /// Who, whom, what and what to expect; what happened, and whether that is it.
+    pub(super) fn exchange(&mut self, columns: [&str; 4], happened: &str, as_expected: bool) {
+        let [from, to, what, expected] = self.widths;
+        let [source, destination, asked, expect] = columns;
         self.shown += 1;
-        let (mark, style) = if outcome.as_expected() {
+        let (mark, style) = if as_expected {
             ("ok", Style::new().green())
         } else {
             self.unexpected += 1;
             ("NOT AS EXPECTED", Style::new().red().bold())
         };
         self.line(&format!(
-            "  {:from$} -> {:to$}  {:what$}  {:width$}  {happened}  {}",
-            one.from.short(),
-            one.destination(),
-            one.probe.to_string(),
-            one.expect.to_string(),
+            "  {source:from$} -> {destination:to$}  {asked:what$}  {expect:expected$}  {happened}  {}",
             self.paint(mark, style)
         ));
     }

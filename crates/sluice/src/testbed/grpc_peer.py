@@ -17,7 +17,7 @@ from concurrent import futures
 
 import grpc
 
-SERVICE = "payment.PaymentService"
+SERVICE = "payments.PaymentService"
 PATIENCE = 20
 # What grpcio takes by itself is refused at random between 8 and 16 KiB.
 OPTIONS = [("grpc.max_metadata_size", 32 << 10), ("grpc.absolute_max_metadata_size", 48 << 10)]
@@ -115,7 +115,7 @@ def ended(error):
 
 def call(target, *methods):
     client = Client(target)
-    return {"calls": [client.unary(method, b"42 EUR", timeout=5) for method in methods]}
+    return {"calls": [client.unary(method, b"42 EUR", timeout=4) for method in methods]}
 
 
 def report(target):

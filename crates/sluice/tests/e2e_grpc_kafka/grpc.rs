@@ -11,7 +11,7 @@ const PORT: u16 = 50051;
 const OPEN: u16 = 50052;
 /// All that the suite of the peer needs to be let do.
 const RULES: &str =
-    "http: [{method: POST, path: \"/payment.PaymentService/(AuthorizePayment|Collect|List|Chat|Slow)\"}]";
+    "http: [{method: POST, path: \"/payments.PaymentService/(AuthorizePayment|Collect|List|Chat|Slow)\"}]";
 
 fn service(test: &str, rules: &str) -> Option<Lab> {
     let mut lab = kit::pods(test, &[Speaks::Grpc])?;
@@ -24,7 +24,7 @@ fn service(test: &str, rules: &str) -> Option<Lab> {
 #[test]
 fn a_method_that_is_not_allowed_is_permission_denied_and_the_channel_goes_on() {
     let name = "a_method_that_is_not_allowed_is_permission_denied_and_the_channel_goes_on";
-    let Some(lab) = service(name, "http: [{method: POST, path: /payment.PaymentService/AuthorizePayment}]")
+    let Some(lab) = service(name, "http: [{method: POST, path: /payments.PaymentService/AuthorizePayment}]")
     else {
         return;
     };
@@ -42,7 +42,7 @@ fn a_method_that_is_not_allowed_is_permission_denied_and_the_channel_goes_on() {
             "{host}"
         );
         let url =
-            |method: &str| format!("(HTTP/2 POST http://{host}:{PORT}/payment.PaymentService/{method})");
+            |method: &str| format!("(HTTP/2 POST http://{host}:{PORT}/payments.PaymentService/{method})");
         kit::expect_logged(&lab, &["http-request FORWARDED", &url("AuthorizePayment"), "lab/server"]);
         kit::expect_logged(&lab, &["http-request DROPPED", &url("IssueRefund"), "by default deny"]);
         kit::expect_logged(&lab, &["http-response FORWARDED (HTTP/2 200 ", &url("AuthorizePayment")[8..]]);
