@@ -3,6 +3,7 @@
 use crate::kit::{self, INSPECTED, Live};
 use crate::support::{Lab, RELOAD, eventually};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// One connection that makes a request whenever it is told to.
 struct Talk {
@@ -97,4 +98,31 @@ fn revoked_connections_do_not_get_another_word_through() {
     assert!(end == json!("ECONNRESET") || end == json!("timeout"), "{end}");
     let log = std::fs::read_to_string(kit::nginx_file(&lab, "access.log")).expect("a log");
     assert!(!log.contains("/public/b"), "{log}");
+}
+
+/// What was read up to where is not saved, so such a connection cannot go on; least of all may it go on unread.
+#[test]
+fn an_inspected_connection_does_not_outlive_the_agent_unread() {
+    let Some(mut lab) = kit::web("an_inspected_connection_does_not_outlive_the_agent_unread") else { return };
+    for crash in [false, true] {
+        let name = if crash { "crashed" } else { "restarted" };
+        let mut talk = Talk::start(&lab, name, INSPECTED, &["GET /public/a", "GET /private/hidden"]);
+        let mut open = Talk::start(&lab, &format!("open-{name}"), kit::OPEN, &["GET /a", "GET /b"]);
+        assert_eq!((talk.next(), open.next()), (json!(200), json!(200)));
+        // State is saved once a second.
+        std::thread::sleep(Duration::from_millis(1500));
+        if crash {
+            lab.agent().kill();
+        } else {
+            assert_eq!(lab.agent().stop(), Some(0));
+        }
+        lab.start();
+        let end = talk.next();
+        assert!(end == json!("ECONNRESET") || end == json!("timeout"), "{name}: {end}");
+        assert_eq!(open.next(), json!(200), "{name}: what is not inspected goes on");
+        until(&lab, "/public/a", "200");
+        until(&lab, "/private/hidden", "403");
+    }
+    let log = std::fs::read_to_string(kit::nginx_file(&lab, "access.log")).expect("a log");
+    assert!(!log.contains("hidden"), "{log}");
 }
