@@ -18,8 +18,11 @@ dig:bind9-dnsutils dnsmasq:dnsmasq-base nginx:nginx-light psql:postgresql-client
 # Good to have; the demo uses a small peer of its own where it cannot be installed.
 DEMO_OPTIONAL="/usr/lib/postgresql:postgresql"
 TEST="$DEMO tracepath:iputils-tracepath iperf3:iperf3 tcpdump:tcpdump nc:netcat-openbsd socat:socat \
-shellcheck:shellcheck jq:jq c++:g++ wrk:wrk h2load:nghttp2-client openssl:openssl node:nodejs"
+shellcheck:shellcheck jq:jq c++:g++ wrk:wrk h2load:nghttp2-client openssl:openssl node:nodejs kcat:kcat"
 BENCH="$DEMO iperf3:iperf3 wrk:wrk"
+# Libraries that no distribution has in a version of today, as `module:package`, in a folder of their own.
+PEERS=${SLUICE_PEERS:-/opt/sluice-peers}
+PEER_MODULES="grpc:grpcio confluent_kafka:confluent-kafka aiokafka:aiokafka"
 # netperf is in Debian's non-free component because of its licence.
 BENCH_SOURCE=/etc/apt/sources.list.d/sluice-bench.list
 # Envoy's binary as a Python package, which is unpacked into the tree's own target folder and installed nowhere.
@@ -83,6 +86,29 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >/dev/null || status=$?
     if [ "$made_policy" = yes ]; then as_root rm -f "$policy"; fi
     return "$status"
+}
+
+# gRPC and Kafka for the demo and the tests. Without them these leave a part out and say so.
+install_peers() {
+    lacking_peers=""
+    for entry in $PEER_MODULES; do
+        "$PEERS/bin/python3" -c "import ${entry%%:*}" >/dev/null 2>&1 || lacking_peers="$lacking_peers ${entry##*:}"
+    done
+    [ -n "$lacking_peers" ] || return 0
+    say "installing into $PEERS:$lacking_peers"
+    if [ ! -x "$PEERS/bin/pip" ]; then
+        if ! as_root python3 -m venv "$PEERS" >/dev/null 2>&1; then
+            refresh
+            install_packages python3-venv || true
+            as_root python3 -m venv "$PEERS" >/dev/null 2>&1 || {
+                say "SKIPPED$lacking_peers: python3 cannot make a virtual environment here"
+                return 0
+            }
+        fi
+    fi
+    # shellcheck disable=SC2086 # a list of words
+    as_root "$PEERS/bin/pip" install -q --disable-pip-version-check --only-binary :all: $lacking_peers ||
+        say "SKIPPED$lacking_peers: pip cannot install them here; the demo and the tests leave out what needs them"
 }
 
 install_bench_netperf() {
@@ -195,6 +221,7 @@ case " $groups " in
             # shellcheck disable=SC2086
             install_packages $optional || say "SKIPPED $optional: not installable here; the demo stands in a small peer"
         fi
+        install_peers
         ;;
 esac
 case " $groups " in *" bench "*) install_bench_netperf; install_bench_envoy ;; esac
