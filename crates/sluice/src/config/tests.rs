@@ -40,7 +40,7 @@ fn errors_name_line_column_and_what_was_meant() {
     let cases = [
         (
             "node: {}\ndatapth: {}\n",
-            "sluice.yaml:2:1: unknown field `datapth`, expected one of `node`, `gateway`, `hostPort`, `policy`, `dns`, \
+            "sluice.yaml:2:1: unknown field `datapth`, expected one of `node`, `gateway`, `hostPort`, `policy`, `dns`, `l7`, `visibility`, \
              `datapath`, `xdp`, `api`, `flowLog`, `state`, `process`, `log`; did you mean `datapath`?",
         ),
         (
@@ -77,6 +77,15 @@ fn errors_name_line_column_and_what_was_meant() {
         (
             "dns:\n  refusal: refuse\n",
             "sluice.yaml:2:12: dns.refusal: unknown variant `refuse`, expected `refused` or `nxdomain`; did you mean `refused`?",
+        ),
+        (
+            "l7:\n  maxHeadKiB: 500\n",
+            "sluice.yaml:2:3: l7.maxHeadKiB: must be from 1 to 127",
+        ),
+        (
+            "visibility:\n- {port: 80, protocol: htpp}\n",
+            "sluice.yaml:2:24: visibility[0].protocol: unknown variant `htpp`, expected one of `http`, `kafka`, `dns`, \
+             `tls`; did you mean `http`?",
         ),
         (
             "api: {socket: run.sock}\n",

@@ -114,9 +114,9 @@ fn a_refused_request_read_from_a_file_shows_its_rule() {
         r#""l4":{"TCP":{"source_port":41234,"destination_port":8080}},"#,
         r#""source":{"identity":1001,"namespace":"production","pod_name":"frontend"},"#,
         r#""destination":{"identity":1002,"namespace":"production","pod_name":"api"},"Type":"L7","#,
-        r#""l7":{"type":"REQUEST","http":{"method":"GET","url":"http://api:8080/admin","protocol":"HTTP/1.1"}},"#,
+        r#""l7":{"type":"REQUEST","http":{"code":403,"method":"GET","url":"http://api:8080/admin","protocol":"HTTP/1.1"}},"#,
         r#""event_type":{"type":129},"drop_reason_desc":"POLICY_DENIED","is_reply":false,"#,
-        r#""Summary":"HTTP/1.1 GET http://api:8080/admin","extensions":{"default_deny":{"direction":"INGRESS","#,
+        r#""Summary":"HTTP/1.1 403 GET http://api:8080/admin","extensions":{"default_deny":{"direction":"INGRESS","#,
         r#""switched_on_by":[{"namespace":"production","name":"api","file":"api.yaml","line":12}]}}}}"#,
         "\n",
         r#"{"flow":{"verdict":"FORWARDED","Type":"L7","event_type":{"type":129},"l7":{"type":"RESPONSE","#,
@@ -136,6 +136,7 @@ fn a_refused_request_read_from_a_file_shows_its_rule() {
                 by default deny (ingress) of production/api (api.yaml:12)\n";
     assert_eq!(shown("--protocol http --http-path ^/admin"), line);
     assert_eq!(shown("--type l7 --drop-reason-desc POLICY_DENIED"), line);
+    assert_eq!(shown("--http-status 403"), line);
     assert!(shown("--http-status 2+").contains("http-response FORWARDED"));
     assert_eq!(shown("--protocol dns"), "");
 }
