@@ -78,10 +78,7 @@ fn errors_name_line_column_and_what_was_meant() {
             "dns:\n  refusal: refuse\n",
             "sluice.yaml:2:12: dns.refusal: unknown variant `refuse`, expected `refused` or `nxdomain`; did you mean `refused`?",
         ),
-        (
-            "l7:\n  maxHeadKiB: 500\n",
-            "sluice.yaml:2:3: l7.maxHeadKiB: must be from 1 to 127",
-        ),
+        ("l7:\n  maxHeadKiB: 500\n", "sluice.yaml:2:3: l7.maxHeadKiB: must be from 1 to 127"),
         (
             "visibility:\n- {port: 80, protocol: htpp}\n",
             "sluice.yaml:2:24: visibility[0].protocol: unknown variant `htpp`, expected one of `http`, `kafka`, `dns`, \
