@@ -89,7 +89,7 @@ fn curl_and_nghttp_are_refused_one_stream_with_403() {
         sorted.sort_unstable();
         assert!(ok && sorted == ["200", "200", "403"], "{said}");
         assert!(!said.contains("recv RST_STREAM") && !said.contains("recv GOAWAY"), "{said}");
-        let url = format!("(HTTP/2 GET http://{host}/private)");
+        let url = format!("(HTTP/2 403 GET http://{host}/private)");
         kit::expect_logged(&lab, &["http-request DROPPED", &url, "by default deny"]);
     }
     assert_eq!((executed(&lab, "/private"), executed(&lab, "/public/1")), (0, 2));
