@@ -213,7 +213,7 @@ impl Pipeline {
         let overfull = self.inspections.bytes > self.config.l7.max_undecided && splice.bytes() > 0;
         let mut arrival = if overfull && !splice.is_closing() {
             io.release(segment.frame);
-            Some(Arrival::Ended(End::Anomaly(l7::Anomaly::SegmentOverflow)))
+            Some(Arrival::Ended(End::Anomaly(l7::Anomaly::SegmentOverflow), None))
         } else {
             self.drive(snapshot, plan, asked, id, now, |drive, scratch| {
                 Some(splice.arrive(io, segment, scratch, drive))
@@ -245,8 +245,12 @@ impl Pipeline {
                     let dropped = Dropped { is_reply, ..reason.into() };
                     self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(packet)), dropped, now);
                 }
-                Arrival::Ended(end) => {
+                Arrival::Ended(end, held) => {
                     self.end(snapshot, splice, id, end, now);
+                    if let Some(held) = held {
+                        let first = fresh.replace((side, held));
+                        first.into_iter().for_each(|(side, first)| splice.queue(side, first));
+                    }
                     break;
                 }
             }
@@ -293,7 +297,7 @@ impl Pipeline {
     /// A protocol, or a limit, ends the connection.
     fn end(&mut self, snapshot: &Snapshot, splice: &mut Splice, id: ConnId, end: End, now: Instant) {
         if splice.is_closing() {
-            return;
+            return splice.give_up();
         }
         splice.close();
         if let End::Anomaly(anomaly) = end {

@@ -60,6 +60,8 @@ pub(crate) struct Splice {
     blind: bool,
     /// The connection is over and the client is being told.
     closing: bool,
+    /// It cannot be told.
+    given_up: bool,
     /// The earliest timer that was asked for.
     armed: Option<Instant>,
 }
@@ -96,6 +98,7 @@ impl Splice {
             stalled: false,
             blind: false,
             closing: false,
+            given_up: false,
             armed: None,
         }
     }

@@ -116,6 +116,12 @@ impl Owed {
         self.fin
     }
 
+    /// Where the bytes begin behind which we ended the stream, if we did: from there on all is ours.
+    pub(super) fn last_words(&self) -> Option<u64> {
+        let fin = self.fin?;
+        Some(self.runs.back().filter(|run| run.end() == fin).map_or(fin, |run| run.at))
+    }
+
     /// Takes note that everything before `acked` has arrived; `again`: an acknowledgement that says nothing new.
     /// Answers whether the oldest byte is to be sent again at once.
     pub(super) fn acknowledged(&mut self, acked: u64, again: bool) -> bool {

@@ -42,8 +42,8 @@ pub(crate) enum Arrival {
     Over(Frame),
     /// It is refused.
     Refused(Frame, DropReason),
-    /// It ends the connection.
-    Ended(End),
+    /// It ends the connection; what of the server's was decided before still passes.
+    Ended(End, Option<Held>),
 }
 
 /// The two ends' ports: where segments for the client and for the server leave.
@@ -94,7 +94,7 @@ impl Splice {
         }
         if let Err(over) = self.unstall(side, drive) {
             io.release(segment.frame);
-            return Arrival::Ended(over);
+            return Arrival::Ended(over, None);
         }
         let Some(start) = self.place_of(side, &tcp) else {
             // A keep-alive probe in front of the first byte.
@@ -206,8 +206,12 @@ impl Splice {
         if (!new.is_empty() || stream.at_end())
             && let Err(over) = self.drive(side, new, drive)
         {
+            if side == Side::Server {
+                return Arrival::Ended(over, Some(held));
+            }
+            // The server is about to be reset: what it has is enough.
             io.release(held.frame);
-            return Arrival::Ended(over);
+            return Arrival::Ended(over, None);
         }
         Arrival::Turn(held)
     }
@@ -303,10 +307,16 @@ impl Splice {
         }
     }
 
-    /// Whether the ending connection has nothing left to pass from the server to the client.
+    /// Whether the client of the ending connection has everything, so that the server, which alone can repeat its own
+    /// bytes, is not needed any more.
     pub(crate) fn is_said(&self) -> bool {
         let to_client = &self.streams[index(Side::Server)];
-        to_client.owed.fin().is_none_or(|at| to_client.sent >= at)
+        self.given_up || to_client.owed.last_words().is_none_or(|at| to_client.acked >= at)
+    }
+
+    /// The client of the ending connection acknowledges nothing any more.
+    pub(crate) fn give_up(&mut self) {
+        self.given_up = true;
     }
 
     /// Whether the client is told in order that the connection ends.
