@@ -138,7 +138,7 @@ fn what_one_side_allows_the_other_may_refuse() {
     kit::logged(&lab, "GET http://h/private) by default deny (ingress) of lab/server");
 }
 
-/// One download and one upload of [`LARGE`] bytes each on a connection that was refused something before, with each
+/// One download and one upload of up to [`LARGE`] bytes each on a connection that was refused something before, with each
 /// setting of the kernel's TCP that changes what is in the headers.
 #[test]
 fn large_bodies_arrive_whole_whatever_tcp_options_the_ends_use() {
@@ -146,10 +146,12 @@ fn large_bodies_arrive_whole_whatever_tcp_options_the_ends_use() {
     let bytes: Vec<u8> =
         (0..LARGE / 4).flat_map(|n| (n as u32).wrapping_mul(0x9e37_79b1).to_le_bytes()).collect();
     let file = kit::nginx_file(&lab, "www/public/file/large");
-    std::fs::write(&file, &bytes).expect("written");
     let host = lab.pod("lab/server").ipv4();
     let (got, put) = (lab.file("got"), kit::nginx_file(&lab, "www/public/file/put"));
     for settings in ["1 1 1", "0 1 1", "1 0 1", "0 0 0"] {
+        // The largest one with what the kernel does by itself; the others need no more than many windows.
+        let bytes = if settings == "1 1 1" { &bytes[..] } else { &bytes[..LARGE / 8] };
+        std::fs::write(&file, bytes).expect("written");
         let values: Vec<&str> = settings.split(' ').collect();
         let [sack, timestamps, scaling] = values[..] else { panic!("three settings") };
         for pod in ["lab/client", "lab/server"] {
