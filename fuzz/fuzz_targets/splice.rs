@@ -2,17 +2,13 @@
 //! `crates/datapath/tests/splice_fuzz_smoke.rs` runs the same body on a stable toolchain.
 #![no_main]
 
+#[path = "../../crates/datapath/tests/splice"]
 mod splice {
     #![allow(dead_code, unreachable_pub)]
-    #[path = "../../../crates/datapath/tests/splice/hostile.rs"]
     pub mod hostile;
-    #[path = "../../../crates/datapath/tests/splice/node.rs"]
     pub mod node;
-    #[path = "../../../crates/datapath/tests/splice/raw.rs"]
     pub mod raw;
-    #[path = "../../../crates/datapath/tests/splice/shift.rs"]
     pub mod shift;
-    #[path = "../../../crates/datapath/tests/splice/stack.rs"]
     pub mod stack;
 }
 
