@@ -8,6 +8,7 @@ mod splice {
     pub mod hostile;
     pub mod node;
     pub mod raw;
+    pub mod rng;
     pub mod shift;
     pub mod stack;
 }

@@ -50,7 +50,11 @@ fn answer(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 fn told_by_oracle(message: &[u8]) -> Option<String> {
     let packet = Packet::parse(message).ok()?;
     // What it takes for the flag of multicast DNS is another class to us.
-    if packet.answers.iter().any(|record| record.cache_flush) || packet.opt().is_some() {
+    let multicast = |question: &simple_dns::Question<'_>| question.unicast_response;
+    if packet.answers.iter().any(|record| record.cache_flush)
+        || packet.questions.iter().any(multicast)
+        || packet.opt().is_some()
+    {
         return None;
     }
     let rcode = message[3] & 15;
