@@ -19,18 +19,23 @@
 //! `MAX_KEPT`, owed ones `MAX_OWED`, frames held `MAX_HELD` and `MAX_AHEAD`, cuts `MAX_CUTS`. A segment beyond them is
 //! dropped and comes again; where that could go on for ever the connection ends.
 
+mod arrive;
 mod cuts;
+mod end;
 mod header;
 mod kept;
 mod owed;
 mod relay;
+mod say;
 mod stream;
 
+pub(crate) use arrive::{Arrival, Segment, payload_of};
 use flowlog::DropReason;
 use l7::{Anomaly, Context, End, Inspector, Judge, Settings, Side, Step};
 use packet::{FlowKey, Instant, Tcp};
-pub(crate) use relay::{Arrival, Ends, Held, Segment, payload_of};
+pub(crate) use relay::Ends;
 use std::time::Duration;
+pub(crate) use stream::Held;
 use stream::{Stream, Voice};
 
 /// How long a frame with undecided bytes is held before its bytes are taken over: less than the 40 milliseconds by
