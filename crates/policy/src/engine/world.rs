@@ -9,6 +9,7 @@ use crate::label::{CLUSTER, Label, LabelSet, NAMESPACE, NAMESPACE_LABELS_PREFIX,
 use crate::map::ProtoSlot;
 use crate::rule::{CidrGroup, Protocol};
 use crate::selector::{Operator, Selector};
+use hashbrown::hash_map::Entry;
 use ipnet::IpNet;
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ pub(crate) struct IdentityFacts {
     pub(crate) prefix: Option<IpNet>,
 }
 
+/// Identities by key and value of a label; none of the lists is empty.
+type Postings = Map<(Arc<str>, Arc<str>), Vec<Identity>>;
+
 /// Everything that peers of rules are resolved against.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -29,7 +33,7 @@ pub(crate) struct Facts {
     pub(crate) services: Vec<Service>,
     pub(crate) ports: PortNames,
     /// Identities by `(key, value)` of each of their labels.
-    postings: Map<(Arc<str>, Arc<str>), Vec<Identity>>,
+    postings: Postings,
     /// Identities with a prefix, ordered so that the prefixes inside another one are neighbours.
     prefixes: Vec<(PrefixOrder, Identity)>,
 }
@@ -67,11 +71,7 @@ impl Facts {
         }
         for identity in &removed {
             let Some(facts) = self.identities.get(identity) else { continue };
-            for label in &facts.labels {
-                if let Some(list) = self.postings.get_mut(&posting(label)) {
-                    list.retain(|other| other != identity);
-                }
-            }
+            unpost(&mut self.postings, *identity, facts);
         }
         for identity in &added {
             for label in now.get(identity).into_iter().flat_map(|facts| &facts.labels) {
@@ -88,11 +88,7 @@ impl Facts {
     pub(crate) fn move_identities(&mut self, added: &[(Identity, IdentityFacts)], removed: &[Identity]) {
         for identity in removed {
             let Some(facts) = self.identities.remove(identity) else { continue };
-            for label in &facts.labels {
-                if let Some(list) = self.postings.get_mut(&posting(label)) {
-                    list.retain(|other| other != identity);
-                }
-            }
+            unpost(&mut self.postings, *identity, &facts);
             if let Some(prefix) = facts.prefix
                 && let Ok(at) = self.prefixes.binary_search(&(order(&prefix), *identity))
             {
@@ -163,6 +159,19 @@ impl Facts {
 
 fn posting(label: &Label) -> (Arc<str>, Arc<str>) {
     (Arc::clone(&label.key), Arc::clone(&label.value))
+}
+
+/// Takes an identity off the lists of its labels. Addresses come and go with a label of their own each, so lists that
+/// nobody is on any more go too.
+fn unpost(postings: &mut Postings, identity: Identity, facts: &IdentityFacts) {
+    for label in &facts.labels {
+        if let Entry::Occupied(mut list) = postings.entry(posting(label)) {
+            list.get_mut().retain(|other| *other != identity);
+            if list.get().is_empty() {
+                list.remove();
+            }
+        }
+    }
 }
 
 /// Container port names over all pods; a name with two numbers for one protocol is ambiguous.

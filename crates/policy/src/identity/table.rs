@@ -167,6 +167,9 @@ impl IdentityTable {
     pub(crate) fn forget(&mut self, identity: Identity) {
         if let Some(labels) = self.by_number.remove(&identity) {
             self.by_labels.remove(&labels);
+            if let Some(range) = self.range(identity) {
+                range.taken -= 1;
+            }
         }
     }
 
@@ -256,6 +259,8 @@ mod tests {
         for n in 0..100 {
             table.allocate(&labels(&format!("cidr:10.0.{n}.0/24")), Scope::NodeLocal);
         }
+        table.forget(Identity(16_777_217));
+        assert_eq!(table.local.taken, 99);
         table.compact(|_| false);
         let next = table.allocate(&labels("cidr:10.1.0.0/24"), Scope::NodeLocal);
         assert_eq!(next, Some(Identity(16_777_217 + 100)), "who still holds the old one must not mean this");
