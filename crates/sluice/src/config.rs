@@ -6,14 +6,22 @@
 
 mod dns;
 mod error;
+mod history;
+mod hubble;
 mod l7;
+mod metrics;
 #[cfg(test)]
 mod tests;
+mod ui;
 mod value;
 
 pub use dns::{Dns, Refusal};
 pub use error::ConfigError;
+pub use history::History;
+pub use hubble::Hubble;
 pub use l7::{L7, MidStream, Protocol, Visible, visibility};
+pub use metrics::Metrics;
+pub use ui::Ui;
 pub use value::Span;
 
 use datapath::conntrack::ConntrackConfig;
@@ -57,6 +65,14 @@ pub struct Config {
     pub api: Api,
     /// The flow log in memory.
     pub flow_log: FlowLog,
+    /// The history on disk.
+    pub history: History,
+    /// Hubble's gRPC API.
+    pub hubble: Hubble,
+    /// The Prometheus endpoint.
+    pub metrics: Metrics,
+    /// The web page.
+    pub ui: Ui,
     /// What survives a restart.
     pub state: State,
     /// The process.
@@ -539,6 +555,10 @@ impl Config {
         }
         self.dns.check()?;
         self.l7.check()?;
+        self.history.check()?;
+        self.hubble.check()?;
+        self.metrics.check()?;
+        self.ui.check()?;
         let beat = self.xdp.heartbeat.get();
         if !beat.is_zero() && beat < Duration::from_secs(1) {
             return Err(("xdp.heartbeat", "must be 0s or at least 1s".into()));

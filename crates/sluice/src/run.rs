@@ -17,6 +17,7 @@ pub mod fqdn;
 pub mod heartbeat;
 pub mod ports;
 pub mod rules;
+pub mod services;
 pub mod shared;
 pub mod signals;
 pub mod state;
@@ -171,6 +172,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let interval = control.config.state.interval.get();
     let saver = state.map(|state| Saver::start(state, Arc::clone(&shared), interval)).transpose()?;
     let _api = api::serve(listener, Arc::clone(&shared))?;
+    let _services = services::Services::start(&control.config, &shared)?;
     let line = control.status_line();
     control.service.ready(&line);
     tracing::info!(status = line, "ready");

@@ -1,0 +1,3 @@
+//! Flow records that leave memory: exporters, and the history on disk.
+
+#![forbid(unsafe_code)]

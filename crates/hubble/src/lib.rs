@@ -1,0 +1,3 @@
+//! Hubble's gRPC Observer API over the flow log, so that the stock client works.
+
+#![forbid(unsafe_code)]
