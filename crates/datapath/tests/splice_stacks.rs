@@ -6,10 +6,11 @@ use splice::many::play_all;
 use splice::node::Rules;
 use splice::run::Run;
 use splice::schedule::Schedule;
+use splice::script::Length;
 
 #[test]
 fn uninspected_streams_arrive_whole() {
-    play_all(Rules::L4, 100);
+    play_all(Rules::L4, Length::Long, 100);
 }
 
 /// The harness can fail: where nobody inspects, it sees that denied requests arrive.
@@ -17,7 +18,7 @@ fn uninspected_streams_arrive_whole() {
 fn a_worker_that_does_not_inspect_is_noticed() {
     let mut noticed = 0;
     for seed in 0..60 {
-        let schedule = Schedule::random(seed, Rules::Http);
+        let schedule = Schedule::random(seed, Rules::Http, Length::Long);
         let denials = schedule.script.requests.iter().filter(|r| !r.allowed).count();
         if denials == 0 {
             continue;

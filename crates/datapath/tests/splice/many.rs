@@ -6,6 +6,7 @@
 use super::node::Rules;
 use super::run::{Report, Run};
 use super::schedule::Schedule;
+use super::script::Length;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -14,14 +15,14 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Plays the schedule of one seed.
-pub fn play(seed: u64, rules: Rules) -> Result<Report, String> {
-    Run::new(&Schedule::random(seed, rules), rules).play()
+pub fn play(seed: u64, rules: Rules, length: Length) -> Result<Report, String> {
+    Run::new(&Schedule::random(seed, rules, length), rules).play()
 }
 
 /// Plays `runs` seeds, or what the environment says. A failure names its seed.
-pub fn play_all(rules: Rules, runs: u64) {
+pub fn play_all(rules: Rules, length: Length, runs: u64) {
     if let Some(seed) = number("SPLICE_SEED") {
-        let schedule = Schedule::random(seed, rules);
+        let schedule = Schedule::random(seed, rules, length);
         println!("{schedule:#?}");
         let report = Run::new(&schedule, rules).play().unwrap_or_else(|what| panic!("seed {seed}: {what}"));
         println!("seed {seed}: {report:?}");
@@ -34,7 +35,7 @@ pub fn play_all(rules: Rules, runs: u64) {
     let clock = Instant::now();
     let mut total = Report::default();
     for seed in start..start + runs {
-        let played = catch_unwind(AssertUnwindSafe(|| play(seed, rules)));
+        let played = catch_unwind(AssertUnwindSafe(|| play(seed, rules, length)));
         match played.unwrap_or_else(|_| Err("panicked".into())) {
             Ok(report) => {
                 total.took += report.took;
@@ -49,5 +50,8 @@ pub fn play_all(rules: Rules, runs: u64) {
     }
     assert!(failed == 0, "{failed} of {runs} schedules failed");
     let rate = runs as f64 / clock.elapsed().as_secs_f64();
-    println!("{runs} schedules, {rate:.0}/s, {} frames, {:?} of simulated time", total.frames, total.took);
+    println!(
+        "{runs} schedules ({rules:?}, {length:?}, seeds from {start}), {rate:.0}/s, {} frames, {:?} of simulated time",
+        total.frames, total.took
+    );
 }

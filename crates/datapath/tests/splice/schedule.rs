@@ -4,7 +4,7 @@ use super::client::ClientSpec;
 use super::link::Weather;
 use super::node::Rules;
 use super::rng::Rng;
-use super::script::Script;
+use super::script::{Length, Script};
 use super::server::ServerSpec;
 use super::stack::StackSpec;
 use std::time::Duration;
@@ -51,10 +51,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub fn random(seed: u64, rules: Rules) -> Self {
+    pub fn random(seed: u64, rules: Rules, length: Length) -> Self {
         let mut rng = Rng::new(seed);
         let v6 = rng.percent(30);
-        let script = Script::random(&mut rng, rules);
+        let script = Script::random(&mut rng, rules, length);
         let weather =
             if rng.percent(30) { [Weather::FAIR; 4] } else { [(); 4].map(|()| Weather::random(&mut rng)) };
         Self {
@@ -62,8 +62,8 @@ impl Schedule {
             buffer_size: rng.pick(&[2_048, 4_096]),
             client: client(&mut rng, &script),
             server: server(&mut rng),
-            client_stack: StackSpec::random(&mut rng, v6),
-            server_stack: StackSpec::random(&mut rng, v6),
+            client_stack: StackSpec::random(&mut rng, v6, length),
+            server_stack: StackSpec::random(&mut rng, v6, length),
             weather,
             storm: Duration::from_secs(rng.pick(&[1, 5, 20])),
             links: rng.next(),

@@ -29,6 +29,23 @@ pub enum Answer {
     Refusal { is_head: bool },
 }
 
+/// How much is said on one connection.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Length {
+    /// A few requests with little in them: what matters is their order, their cuts and the weather, so that many more
+    /// of them can be played.
+    Short,
+    /// Up to sixteen, some larger than windows and buffers.
+    Long,
+}
+
+impl Length {
+    /// One of `short` or `long`.
+    pub fn pick<T: Copy>(self, rng: &mut Rng, short: &[T], long: &[T]) -> T {
+        rng.pick(if self == Self::Short { short } else { long })
+    }
+}
+
 /// Everything that is said on one connection.
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -41,21 +58,21 @@ pub struct Script {
 const MARKER: &str = "f0rb1dd3n";
 
 impl Script {
-    pub fn random(rng: &mut Rng, rules: Rules) -> Self {
-        let count = rng.pick(&[1, 1, 2, 2, 3, 3, 5, 8, 16]);
+    pub fn random(rng: &mut Rng, rules: Rules, length: Length) -> Self {
+        let count = length.pick(rng, &[1, 1, 2, 2, 3, 3, 4], &[1, 1, 2, 2, 3, 3, 5, 8, 16]);
         let denials = rng.pick(&[0, 20, 50, 80, 100]);
-        let big = rng.percent(8);
+        let big = rng.percent(8) && length == Length::Long;
         let mut requests: Vec<Request> = (0..count)
             .map(|number| {
                 let denied = rng.percent(denials);
-                request(rng, number, denied, rules, big)
+                request(rng, number, denied, rules, (length, big))
             })
             .collect();
         let server_closes = rng.percent(25)
             && requests.last_mut().is_some_and(|last| {
                 let fits = last.allowed && !last.is_head;
                 if fits {
-                    close_delimited(last, rng);
+                    close_delimited(last, rng, length);
                 }
                 fits
             });
@@ -103,7 +120,13 @@ impl Script {
     }
 }
 
-fn request(rng: &mut Rng, number: usize, denied: bool, rules: Rules, big: bool) -> Request {
+fn request(
+    rng: &mut Rng,
+    number: usize,
+    denied: bool,
+    rules: Rules,
+    (length, big): (Length, bool),
+) -> Request {
     let method = rng.pick(&["GET", "GET", "GET", "POST", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]);
     let has_body = matches!(method, "POST" | "PUT");
     let path = match (denied, rng.below(4)) {
@@ -115,8 +138,9 @@ fn request(rng: &mut Rng, number: usize, denied: bool, rules: Rules, big: bool) 
     };
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: server\r\n");
     let tag = if denied { MARKER } else { "plain" };
-    for field in 0..rng.pick(&[0, 0, 1, 3, 10]) {
-        head += &format!("X-{field}: {tag}{}\r\n", "v".repeat(rng.below(60)));
+    let most = if length == Length::Short { 20 } else { 60 };
+    for field in 0..length.pick(rng, &[0, 0, 1], &[0, 0, 1, 3, 10]) {
+        head += &format!("X-{field}: {tag}{}\r\n", "v".repeat(rng.below(most)));
     }
     if big && rng.percent(30) {
         // More than most windows here, less than any limit on heads.
@@ -125,7 +149,8 @@ fn request(rng: &mut Rng, number: usize, denied: bool, rules: Rules, big: bool) 
     let mut body = Vec::new();
     let mut waits = false;
     if has_body {
-        let len = rng.pick(&[0, 1, 20, 300, 3_000]) * if big && rng.percent(30) { 10 } else { 1 };
+        let len = length.pick(rng, &[0, 1, 20, 100], &[0, 1, 20, 300, 3_000])
+            * if big && rng.percent(30) { 10 } else { 1 };
         let content = content(rng, len, denied);
         if rng.percent(50) {
             head += &format!("Content-Length: {len}\r\n");
@@ -143,7 +168,7 @@ fn request(rng: &mut Rng, number: usize, denied: bool, rules: Rules, big: bool) 
     let is_head = method == "HEAD";
     let mut wire = head.clone().into_bytes();
     wire.extend(&body);
-    let replies = replies(rng, number, method, head.len(), wire.len(), waits);
+    let replies = replies(rng, number, method, (head.len(), wire.len()), waits, length);
     let allowed = rules == Rules::L4 || !denied;
     Request { head: head.len(), wire, allowed, is_head, waits, replies }
 }
@@ -194,9 +219,9 @@ fn replies(
     rng: &mut Rng,
     number: usize,
     method: &str,
-    head: usize,
-    end: usize,
+    (head, end): (usize, usize),
     waits: bool,
+    length: Length,
 ) -> Vec<(usize, Vec<u8>)> {
     let mut replies = Vec::new();
     // A server may answer before it has read the body.
@@ -207,7 +232,7 @@ fn replies(
     if rng.percent(10) {
         replies.push((head, b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n".to_vec()));
     }
-    let len = rng.pick(&[0, 1, 15, 200, 2_000, 2_000, 12_000]);
+    let len = length.pick(rng, &[0, 1, 15, 200, 500], &[0, 1, 15, 200, 2_000, 2_000, 12_000]);
     let content: Vec<u8> =
         format!("answer {number}: HTTP/1.1 200 OK\r\n\r\n0\r\n\r\n").bytes().cycle().take(len).collect();
     let mut reply = Vec::new();
@@ -232,8 +257,8 @@ fn replies(
 }
 
 /// Makes the last answer one that lasts until the stream ends.
-fn close_delimited(last: &mut Request, rng: &mut Rng) {
-    let len = rng.pick(&[0, 1, 500, 9_000]);
+fn close_delimited(last: &mut Request, rng: &mut Rng, length: Length) {
+    let len = length.pick(rng, &[0, 1, 300], &[0, 1, 500, 9_000]);
     let mut reply = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec();
     reply.extend(b"until the end\r\n".iter().cycle().take(len));
     let end = last.wire.len();

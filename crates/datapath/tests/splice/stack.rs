@@ -2,6 +2,7 @@
 
 use super::node::{self, HTTP};
 use super::rng::Rng;
+use super::script::Length;
 use super::shift::Shift;
 use packet::emit::Segment;
 use packet::{Instant, L4, PortId, TcpFlags, testing};
@@ -39,7 +40,7 @@ pub struct StackSpec {
 }
 
 impl StackSpec {
-    pub fn random(rng: &mut Rng, v6: bool) -> Self {
+    pub fn random(rng: &mut Rng, v6: bool, length: Length) -> Self {
         let ip = if v6 { 40 } else { 20 };
         // 12 bytes of timestamps are taken from the segment.
         let mss = rng.pick(&[88, 100, 256, 536, 1_220, 1_460, 1_460, 1_460, 8_960, 61_000]);
@@ -51,8 +52,12 @@ impl StackSpec {
         };
         Self {
             mtu: ip + 20 + mss,
-            receive: rng.pick(&[200, 600, 1_500, 4_096, 16_384, 65_535, 200_000]),
-            send: rng.pick(&[200, 1_000, 8_192, 65_535, 200_000]),
+            receive: length.pick(
+                rng,
+                &[200, 600, 1_500, 4_096],
+                &[200, 600, 1_500, 4_096, 16_384, 65_535, 200_000],
+            ),
+            send: length.pick(rng, &[200, 1_000, 8_192], &[200, 1_000, 8_192, 65_535, 200_000]),
             nagle: rng.percent(30),
             delayed_ack: rng.percent(50),
             timestamps: rng.percent(50),
@@ -168,8 +173,9 @@ impl Stack {
 
     /// Reads at most `most` bytes: what arrived, or how the stream ended.
     pub fn read(&mut self, most: usize) -> Result<Vec<u8>, RecvError> {
-        let mut bytes = vec![0; most];
-        let count = self.socket().recv_slice(&mut bytes)?;
+        let socket = self.socket();
+        let mut bytes = vec![0; most.min(socket.recv_queue())];
+        let count = socket.recv_slice(&mut bytes)?;
         bytes.truncate(count);
         Ok(bytes)
     }
