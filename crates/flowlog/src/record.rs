@@ -4,19 +4,27 @@
 //! does. What Hubble has no field for stands under `extensions`. Records are also read back (`--input-file`), from
 //! Hubble's files too, so unknown fields are ignored and every field has a default.
 
+mod extensions;
+mod json;
 mod l4;
 mod l7;
+mod names;
+mod parts;
 mod resolve;
-mod types;
 
-pub use l4::{Icmp, L4, Ports, Tcp, TcpFlagSet};
+pub use extensions::{CloseInfo, DefaultDeny, Extensions, Rule};
+pub use json::Time;
+pub(crate) use json::{is_default, u64_string};
+pub use l4::{Icmp, L4, Opaque, Ports, Tcp, TcpFlagSet};
 pub use l7::{Dns, Http, HttpHeader, Kafka, L7Type, Layer7, Tls};
-pub use resolve::{Resolver, Workload};
-pub(crate) use types::u64_string;
-pub use types::{
-    CloseInfo, DefaultDeny, Endpoint, EventType, Extensions, FlowType, Ip, IpVersion, PolicyMatch, PolicyRef,
-    Rule, Time, TracePoint, TraceReasonName, TrafficDirection, Verdict, WorkloadRef, message_type,
+pub use names::{
+    FlowType, IpVersion, PolicyMatch, TracePoint, TraceReasonName, TrafficDirection, Verdict, message_type,
 };
+pub use parts::{
+    Endpoint, EventType, Interface, Ip, IpTraceId, PolicyRef, ServiceRef, TraceContext, TraceParent,
+    WorkloadRef,
+};
+pub use resolve::{Resolver, Workload};
 
 use crate::detail::Message;
 use crate::drop_reason::DropReason;
@@ -39,7 +47,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Verdict::is_unknown")]
     pub verdict: Verdict,
     /// Number of the drop reason (deprecated by Hubble in favour of `drop_reason_desc`, still written).
-    #[serde(skip_serializing_if = "types::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub drop_reason: u32,
     /// Addresses.
     #[serde(rename = "IP", skip_serializing_if = "Option::is_none")]
@@ -54,11 +62,14 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<Endpoint>,
     /// Layer of the record.
-    #[serde(rename = "Type", skip_serializing_if = "types::is_default")]
+    #[serde(rename = "Type", skip_serializing_if = "is_default")]
     pub flow_type: FlowType,
     /// Node that saw it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub node_name: String,
+    /// Labels of that node.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub node_labels: Vec<String>,
     /// DNS names of the source.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub source_names: Vec<String>,
@@ -71,24 +82,39 @@ pub struct Record {
     /// Kind of event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_type: Option<EventType>,
+    /// Service that the source's address belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_service: Option<ServiceRef>,
+    /// Service that the destination's address belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_service: Option<ServiceRef>,
     /// Seen from the endpoint that decided.
-    #[serde(skip_serializing_if = "types::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub traffic_direction: TrafficDirection,
     /// [`PolicyMatch`] as a number.
-    #[serde(skip_serializing_if = "types::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub policy_match_type: u32,
     /// Where on its way the packet was seen.
-    #[serde(skip_serializing_if = "types::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub trace_observation_point: TracePoint,
     /// How it relates to its connection.
-    #[serde(skip_serializing_if = "types::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub trace_reason: TraceReasonName,
+    /// Interface on which it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface: Option<Interface>,
     /// Name of the drop reason.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub drop_reason_desc: String,
     /// Whether the packet answers; absent where Hubble does not say (drops).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_reply: Option<bool>,
+    /// The distributed trace that a message belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_context: Option<TraceContext>,
+    /// Trace id in the packet's IP options.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_trace_id: Option<IpTraceId>,
     /// One line for people.
     #[serde(rename = "Summary", skip_serializing_if = "String::is_empty")]
     pub summary: String,
@@ -286,6 +312,7 @@ fn endpoint(event: &FlowEvent, source: bool, names: &dyn Resolver) -> Endpoint {
     Endpoint {
         id: id.map_or(0, |id| u32::from(id.0)),
         identity: identity.0,
+        cluster_name: String::new(),
         namespace: workload.namespace,
         labels,
         pod_name: workload.pod_name,

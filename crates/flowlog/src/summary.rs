@@ -18,6 +18,8 @@ pub(crate) fn of_packet(event: &FlowEvent) -> String {
         }
         17 => "UDP".to_owned(),
         132 => "SCTP".to_owned(),
+        2 => "IGMP".to_owned(),
+        112 => "VRRP".to_owned(),
         1 => format!("ICMPv4 {}", icmpv4(kind, code)),
         58 => format!("ICMPv6 {}", icmpv6(kind, code)),
         0 => String::new(),

@@ -5,38 +5,14 @@
 //! end independently of the peer, so that `--pod production/web --port 5432` finds what that pod sends to 5432.
 //! Each negated flag hides on its own.
 
-use super::{EventTypeFilter, Filters, FlowFilter, HeaderFilter};
-use crate::drop_reason::DropReason;
-use crate::record::{IpVersion, TcpFlagSet, TracePoint, TrafficDirection, Verdict, message_type};
+use super::protocol::Protocol;
+use super::{EventTypeFilter, FilterError, Filters, FlowFilter, HeaderFilter, InterfaceFilter};
+use crate::drop_reason::is_reason_name;
+use crate::record::{
+    IpVersion, TcpFlagSet, TracePoint, TrafficDirection, Verdict, WorkloadRef, message_type,
+};
+use crate::summary::message as summary;
 use policy::Identity;
-
-/// A value that cannot be read.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum FilterError {
-    /// Not a value of that flag.
-    #[error("invalid value {value:?} for --{flag}")]
-    Value {
-        /// The flag, without dashes.
-        flag: String,
-        /// What was given.
-        value: String,
-    },
-    /// Flags that contradict each other.
-    #[error("filters --{0} and --{1} cannot be combined")]
-    Conflict(String, String),
-    /// No such flag.
-    #[error("unknown filter --{0}")]
-    Unknown(String),
-    /// Beyond [`MAX_ENTRIES`](super::MAX_ENTRIES).
-    #[error("too many filters")]
-    TooMany,
-}
-
-impl FilterError {
-    pub(super) fn value(flag: &str, value: &str) -> Self {
-        Self::Value { flag: flag.to_owned(), value: value.to_owned() }
-    }
-}
 
 /// Collects flags.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +49,8 @@ impl FilterBuilder {
 }
 
 /// Flags about either end.
-const PEER: [&str; 6] = ["pod", "namespace", "label", "ip", "identity", "fqdn"];
+const PEER: [&str; 9] =
+    ["pod", "namespace", "label", "ip", "identity", "fqdn", "service", "workload", "cluster"];
 
 fn expand(flags: &[(String, String)]) -> Result<Vec<FlowFilter>, FilterError> {
     if flags.is_empty() {
@@ -125,7 +102,10 @@ fn one<'a>(flags: impl Iterator<Item = (String, &'a str)>) -> Result<FlowFilter,
             "verdict" => f.verdict.push(named(Verdict::ALL, |v| v.name(), value).ok_or_else(bad)?),
             "drop-reason-desc" => f.drop_reason_desc.push(drop_reason(value).ok_or_else(bad)?),
             "type" => f.event_type.push(value.parse::<TypeArgument>()?.0),
-            "protocol" => f.protocol.push(protocol(value).ok_or_else(bad)?),
+            "protocol" => {
+                Protocol::parse(value)?;
+                f.protocol.push(value.to_ascii_lowercase());
+            }
             "tcp-flags" => f.tcp_flags.push(tcp_flags(value).ok_or_else(bad)?),
             "traffic-direction" => {
                 f.traffic_direction.push(named(TrafficDirection::ALL, |d| d.name(), value).ok_or_else(bad)?)
@@ -136,6 +116,26 @@ fn one<'a>(flags: impl Iterator<Item = (String, &'a str)>) -> Result<FlowFilter,
                 "none" => IpVersion::NotUsed,
                 _ => return Err(bad()),
             }),
+            "from-service" => f.source_service.push(text),
+            "to-service" => f.destination_service.push(text),
+            "from-workload" => f.source_workload.push(workload(value)),
+            "to-workload" => f.destination_workload.push(workload(value)),
+            "from-cluster" => f.source_cluster_name.push(text),
+            "to-cluster" => f.destination_cluster_name.push(text),
+            "snat-ip" => f.source_ip_xlated.push(text),
+            "interface" => f.interface.push(InterfaceFilter { name: text, index: 0 }),
+            "node-label" => f.node_labels.push(text),
+            "trace-id" => f.trace_id.push(text),
+            "ip-trace-id" => {
+                f.ip_trace_id.push(value.parse().ok().filter(|id| *id != 0).ok_or_else(bad)?);
+            }
+            "encrypted" => f.encrypted.push(true),
+            "unencrypted" => f.encrypted.push(false),
+            "reply" => f.reply.push(value.parse().map_err(|_| bad())?),
+            "policy" => f.policy.push(text),
+            "kafka-topic" => f.kafka_topic.push(text),
+            "kafka-api-key" => f.kafka_api_key.push(kafka_api(value).ok_or_else(bad)?),
+            "cel-expression" => f.experimental.cel_expression.push(text),
             "from-fqdn" => f.source_fqdn.push(text),
             "to-fqdn" => f.destination_fqdn.push(text),
             "dns-query" => f.dns_query.push(text),
@@ -149,8 +149,17 @@ fn one<'a>(flags: impl Iterator<Item = (String, &'a str)>) -> Result<FlowFilter,
             _ => return Err(FilterError::Unknown(name)),
         }
     }
-    apply_namespaces(&mut f.source_pod, &from_namespaces);
-    apply_namespaces(&mut f.destination_pod, &to_namespaces);
+    for (pods, services, namespaces) in [
+        (&mut f.source_pod, &mut f.source_service, &from_namespaces),
+        (&mut f.destination_pod, &mut f.destination_service, &to_namespaces),
+    ] {
+        if services.is_empty() || !pods.is_empty() {
+            apply_namespaces(pods, namespaces);
+        }
+        if !services.is_empty() {
+            apply_namespaces(services, namespaces);
+        }
+    }
     Ok(f)
 }
 
@@ -186,20 +195,25 @@ fn identity(text: &str) -> Option<u32> {
     text.parse().ok().or_else(|| (0..=10).find(|n| Identity(*n).reserved_name() == Some(bare)))
 }
 
-/// Any name of ours; Hubble's other names only stand for what cannot happen here, but must not be an error: upper
-/// case words are taken as they are.
+/// A name of Hubble's or of ours, in any case.
 fn drop_reason(text: &str) -> Option<String> {
     let name = text.to_ascii_uppercase();
-    let known = DropReason::ALL.iter().any(|reason| reason.hubble().0 == name);
-    let plausible = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    (known || plausible).then_some(name)
+    is_reason_name(&name).then_some(name)
 }
 
-fn protocol(text: &str) -> Option<String> {
+/// `name`, `kind/name` or `kind/`.
+fn workload(text: &str) -> WorkloadRef {
+    let (kind, name) = text.split_once('/').unwrap_or(("", text));
+    WorkloadRef { name: name.to_owned(), kind: kind.to_owned() }
+}
+
+/// An API's name as Hubble writes it, or its number.
+fn kafka_api(text: &str) -> Option<String> {
     let name = text.to_ascii_lowercase();
-    let known = ["icmp", "icmpv4", "icmpv6", "sctp", "tcp", "udp", "vrrp", "igmp", "dns", "http", "kafka"];
-    let ours = ["http/1.0", "http/1.1", "http/2", "grpc", "tls"];
-    known.iter().chain(&ours).any(|known| *known == name).then_some(name)
+    match text.parse() {
+        Ok(number) => Some(summary::kafka_api(number).into_owned()),
+        Err(_) => summary::is_kafka_api(&name).then_some(name),
+    }
 }
 
 /// `name:value`.

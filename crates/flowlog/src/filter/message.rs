@@ -1,8 +1,9 @@
 //! What a filter asks of a message, and of names.
 
 use super::matching::any;
+use super::pattern::Glob;
 use super::{FilterError, FlowFilter, HeaderFilter, MAX_ENTRIES};
-use crate::record::{Http, Layer7, Record};
+use crate::record::{Http, Record};
 use regex::{Regex, RegexBuilder};
 
 /// Bytes that an expression from a client may take when it is compiled, and again while it runs.
@@ -23,11 +24,19 @@ pub(super) struct MessageFilter {
     urls: Vec<Regex>,
     headers: Vec<HeaderFilter>,
     queries: Vec<Regex>,
+    topics: Vec<Glob>,
+    apis: Vec<String>,
 }
 
 impl MessageFilter {
     pub(super) fn new(f: &FlowFilter) -> Result<Self, FilterError> {
-        let others = [f.http_status_code.len(), f.http_method.len(), f.http_header.len()];
+        let others = [
+            f.http_status_code.len(),
+            f.http_method.len(),
+            f.http_header.len(),
+            f.kafka_topic.len(),
+            f.kafka_api_key.len(),
+        ];
         if others.iter().any(|n| *n > MAX_ENTRIES) {
             return Err(FilterError::TooMany);
         }
@@ -40,6 +49,12 @@ impl MessageFilter {
             urls: expressions_of("http-url", &f.http_url)?,
             headers: f.http_header.clone(),
             queries: expressions_of("dns-query", &f.dns_query)?,
+            topics: f
+                .kafka_topic
+                .iter()
+                .map(|text| Glob::new("kafka-topic", text))
+                .collect::<Result<_, _>>()?,
+            apis: f.kafka_api_key.clone(),
         })
     }
 
@@ -47,6 +62,7 @@ impl MessageFilter {
         let l7 = r.l7.as_ref();
         let http = l7.and_then(|l7| l7.http.as_ref());
         let dns = l7.and_then(|l7| l7.dns.as_ref());
+        let kafka = l7.and_then(|l7| l7.kafka.as_ref());
         let of_http = |test: &dyn Fn(&Http) -> bool| http.is_some_and(test);
         any(&self.statuses, |status| of_http(&|http| status.matches(http.code)))
             && any(&self.methods, |method| of_http(&|http| http.method.eq_ignore_ascii_case(method)))
@@ -61,6 +77,13 @@ impl MessageFilter {
                 })
             })
             && any(&self.queries, |query| dns.is_some_and(|dns| query.is_match(&dns.query)))
+            && any(&self.apis, |api| kafka.is_some_and(|kafka| kafka.api_key.eq_ignore_ascii_case(api)))
+            && any(&self.topics, |topic| {
+                let more = r.extensions.as_ref().map_or(&[][..], |e| &e.kafka_topics);
+                kafka.is_some_and(|kafka| {
+                    topic.matches(&kafka.topic) || more.iter().any(|also| topic.matches(also))
+                })
+            })
     }
 }
 
@@ -113,60 +136,4 @@ impl Status {
                 Self::Starts(start) => code.to_string().starts_with(start.as_str()),
             }
     }
-}
-
-/// Whether the message of `r` is of the protocol named.
-pub(super) fn is_protocol(r: &Record, wanted: &str) -> bool {
-    let Some(l7) = &r.l7 else { return false };
-    let wanted = wanted.to_ascii_lowercase();
-    let extra = r.extensions.as_ref();
-    match (l7, wanted.as_str()) {
-        (Layer7 { http: Some(_), .. }, "http") | (Layer7 { dns: Some(_), .. }, "dns") => true,
-        (Layer7 { kafka: Some(_), .. }, "kafka") => true,
-        (Layer7 { http: Some(http), .. }, "grpc") => {
-            let content = http
-                .headers
-                .iter()
-                .any(|header| header.key == "content-type" && header.value.starts_with("application/grpc"));
-            content || extra.is_some_and(|e| e.grpc_status.is_some())
-        }
-        (Layer7 { http: Some(http), .. }, version) => http.protocol.eq_ignore_ascii_case(version),
-        (_, "tls") => extra.is_some_and(|e| e.tls.is_some()),
-        _ => false,
-    }
-}
-
-/// A DNS name in which `*` stands for any part.
-#[derive(Clone, Debug)]
-pub(super) struct NamePattern(Vec<String>);
-
-impl NamePattern {
-    pub(super) fn new(text: &str) -> Result<Self, FilterError> {
-        let name = normal(text);
-        let legal = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);
-        if name.is_empty() || name.len() > 255 || !name.chars().all(legal) {
-            return Err(FilterError::value("fqdn", text));
-        }
-        Ok(Self(name.split('*').map(str::to_owned).collect()))
-    }
-
-    /// The parts between the stars must be found in order, the first at the start and the last at the end.
-    pub(super) fn matches(&self, name: &str) -> bool {
-        let name = normal(name);
-        let [first, middle @ .., last] = self.0.as_slice() else {
-            return self.0.first().is_some_and(|only| *only == name);
-        };
-        let Some(mut rest) = name.strip_prefix(first.as_str()) else { return false };
-        for part in middle {
-            match rest.find(part.as_str()) {
-                Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
-                None => return false,
-            }
-        }
-        rest.ends_with(last.as_str())
-    }
-}
-
-fn normal(name: &str) -> String {
-    name.trim_end_matches('.').to_ascii_lowercase()
 }

@@ -1,6 +1,6 @@
 //! The L4 part of a record.
 
-use super::types::is_default;
+use super::json::is_default;
 use crate::event::FlowEvent;
 use packet::TcpFlags;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,18 @@ pub enum L4 {
     /// SCTP.
     #[serde(rename = "SCTP")]
     Sctp(Ports),
+    /// Virtual router redundancy: only ever refused, its content is not looked at.
+    #[serde(rename = "VRRP")]
+    Vrrp(Opaque),
+    /// Multicast membership: likewise.
+    #[serde(rename = "IGMP")]
+    Igmp(Opaque),
 }
+
+/// A protocol of which nothing but the name is said. Fields that Hubble has are not kept.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Opaque {}
 
 /// Ports of UDP and SCTP.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -144,6 +155,8 @@ impl L4 {
             17 => Self::Udp(ports),
             58 => Self::Icmpv6(icmp),
             132 => Self::Sctp(ports),
+            2 => Self::Igmp(Opaque {}),
+            112 => Self::Vrrp(Opaque {}),
             _ => return None,
         })
     }
@@ -154,7 +167,7 @@ impl L4 {
         match self {
             Self::Tcp(tcp) => Some((tcp.source_port, tcp.destination_port)),
             Self::Udp(ports) | Self::Sctp(ports) => Some((ports.source_port, ports.destination_port)),
-            Self::Icmpv4(_) | Self::Icmpv6(_) => None,
+            Self::Icmpv4(_) | Self::Icmpv6(_) | Self::Vrrp(_) | Self::Igmp(_) => None,
         }
     }
 
@@ -167,6 +180,8 @@ impl L4 {
             Self::Icmpv4(_) => "ICMPv4",
             Self::Icmpv6(_) => "ICMPv6",
             Self::Sctp(_) => "SCTP",
+            Self::Vrrp(_) => "VRRP",
+            Self::Igmp(_) => "IGMP",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The L7 part of a record: Hubble's `l7`, and what it has no field for under `extensions`.
 
-use super::types::{is_default, named_enum, u64_string};
+use super::json::{is_default, u64_string};
+use super::names::named_enum;
 use super::{
     DefaultDeny, EventType, Extensions, FlowType, Record, Rule, Verdict, message_type, policies, seen_from,
 };

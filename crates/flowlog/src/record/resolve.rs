@@ -1,6 +1,7 @@
 //! What a record needs to know and an event does not carry.
 
-use super::types::{PolicyMatch, WorkloadRef};
+use super::names::PolicyMatch;
+use super::parts::WorkloadRef;
 use packet::Addr;
 use policy::{EndpointId, Identity, Provenance, RuleId};
 

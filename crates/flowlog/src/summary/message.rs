@@ -180,6 +180,11 @@ pub(crate) fn kafka_api(key: i16) -> Cow<'static, str> {
     known_kafka_api(key).map_or_else(|| key.to_string().into(), Cow::Borrowed)
 }
 
+/// Whether an API has this name.
+pub(crate) fn is_kafka_api(name: &str) -> bool {
+    KAFKA_APIS.contains(&name)
+}
+
 pub(crate) fn known_kafka_api(key: i16) -> Option<&'static str> {
     KAFKA_APIS.get(usize::try_from(key).ok()?).copied()
 }
