@@ -1,12 +1,19 @@
-//! Captures as ports: frames of a pcap file arrive, frames that are sent are written to one.
+//! Captures as ports: frames of a capture file (pcap or pcapng) arrive, frames that are sent are written to one.
 //!
 //! Capture timestamps become the time: one `recv` hands up frames of one timestamp only, and [`PcapIo::now`] tells it.
-//! A damaged or hostile file ends in [`IoError::Capture`].
+//! Whoever has timers looks ahead with [`PcapIo::peek`] and lets time pass with [`PcapIo::wait_until`]. A damaged or
+//! hostile file ends in [`IoError::Capture`].
+
+mod ng;
+mod read;
+
+pub use ng::{NgFrame, NgStatistics, NgWriter};
+pub use read::{CaptureReader, Interface, Record};
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapReader, PcapWriter};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
 use pcap_file::{DataLink, TsResolution};
 
 use super::mem::{MemConfig, MemIo, Sent};
@@ -17,8 +24,6 @@ use crate::time::Instant;
 /// Longest record accepted, in bytes: the largest snapshot length that capture tools use.
 pub const MAX_FRAME_LEN: usize = 256 * 1024;
 
-/// Nanoseconds per microsecond.
-const MICROS: u32 = 1_000;
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// Where sent frames go.
@@ -38,16 +43,19 @@ struct Ahead {
     bytes: Vec<u8>,
 }
 
+/// Which port a frame arrives on; `None` leaves it out. The frame may be changed before it arrives.
+type Place = Box<dyn FnMut(&mut Record, Option<&Interface>) -> Option<PortId>>;
+
 /// A [`PacketIo`] over capture files.
 pub struct PcapIo<R: Read, W: Write> {
-    reader: PcapReader<R>,
-    resolution: TsResolution,
+    reader: CaptureReader<R>,
     writers: Vec<PcapWriter<W>>,
     one_file: bool,
-    /// Which port a frame arrives on.
-    place: Box<dyn FnMut(&[u8]) -> PortId>,
+    place: Place,
     ahead: Option<Ahead>,
     now: Instant,
+    /// Frames after it wait.
+    limit: Option<Instant>,
     mem: MemIo,
     ports: u16,
     finished: bool,
@@ -58,19 +66,27 @@ impl<R: Read, W: Write> PcapIo<R, W> {
     /// placed on a port that does not exist is counted as lost.
     ///
     /// # Errors
-    /// [`IoError::Capture`] if `capture` does not begin with a pcap header for Ethernet, or an output cannot be
-    /// written.
+    /// [`IoError::Capture`] if `capture` does not begin as a capture of Ethernet does, or an output cannot be written.
     pub fn new(
         capture: R,
         ports: u16,
-        place: impl FnMut(&[u8]) -> PortId + 'static,
+        mut place: impl FnMut(&[u8]) -> PortId + 'static,
         output: Output<W>,
     ) -> Result<Self, IoError> {
-        let reader = PcapReader::new(capture).map_err(damaged)?;
-        let header = reader.header();
-        if header.datalink != DataLink::ETHERNET {
-            return Err(IoError::Capture(format!("link type {:?} is not Ethernet", header.datalink)));
-        }
+        let reader = CaptureReader::new(capture)?;
+        Self::placing(reader, ports, move |record, _| Some(place(&record.bytes)), output)
+    }
+
+    /// The same, where `place` also sees the record and its interface, may change the frame, and may leave it out.
+    ///
+    /// # Errors
+    /// [`IoError::Capture`] if an output cannot be written.
+    pub fn placing(
+        reader: CaptureReader<R>,
+        ports: u16,
+        place: impl FnMut(&mut Record, Option<&Interface>) -> Option<PortId> + 'static,
+        output: Output<W>,
+    ) -> Result<Self, IoError> {
         let one_file = matches!(output, Output::One(_));
         let files = match output {
             Output::None => Vec::new(),
@@ -81,12 +97,12 @@ impl<R: Read, W: Write> PcapIo<R, W> {
         let mem = MemIo::new(MemConfig { ports, sent: Sent::Keep, ..MemConfig::default() });
         Ok(Self {
             reader,
-            resolution: header.ts_resolution,
             writers,
             one_file,
             place: Box::new(place),
             ahead: None,
             now: Instant::ZERO,
+            limit: None,
             mem,
             ports,
             finished: false,
@@ -110,25 +126,34 @@ impl<R: Read, W: Write> PcapIo<R, W> {
         self.writers.into_iter().map(PcapWriter::into_writer).collect()
     }
 
-    /// The next record of the file, or `None` at its end.
-    fn read(&mut self) -> Result<Option<Ahead>, IoError> {
-        let Some(record) = self.reader.next_raw_packet() else { return Ok(None) };
-        let record = record.map_err(damaged)?;
-        if record.data.len() > MAX_FRAME_LEN {
-            return Err(IoError::Capture(format!("record of {} bytes", record.data.len())));
+    /// When the next frame comes; `None` if none does.
+    ///
+    /// # Errors
+    /// As [`recv`](PacketIo::recv).
+    pub fn peek(&mut self) -> Result<Option<Instant>, IoError> {
+        if self.ahead.is_none() {
+            self.ahead = self.read()?;
         }
-        let nanos = match self.resolution {
-            TsResolution::NanoSecond => Some(record.ts_frac),
-            TsResolution::MicroSecond => record.ts_frac.checked_mul(MICROS),
-        };
-        let nanos = nanos
-            .filter(|n| u64::from(*n) < NANOS_PER_SEC)
-            .ok_or_else(|| IoError::Capture("a timestamp's fraction exceeds one second".into()))?;
-        let time = Instant::from_nanos(u64::from(record.ts_sec) * NANOS_PER_SEC + u64::from(nanos));
-        let bytes = record.data.into_owned();
-        let port = (self.place)(&bytes);
-        // Records may be slightly out of order; time may not.
-        Ok(Some(Ahead { time: time.max(self.now), port, bytes }))
+        self.finished = self.ahead.is_none();
+        Ok(self.ahead.as_ref().map(|frame| frame.time))
+    }
+
+    /// Lets time pass: it is now `now`, or what it was if that is later. From the first call on, frames after it wait.
+    pub fn wait_until(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.limit = Some(self.now);
+    }
+
+    /// The next record of the file that has a port, or `None` at its end.
+    fn read(&mut self) -> Result<Option<Ahead>, IoError> {
+        while let Some(mut record) = self.reader.next_record()? {
+            let interface = self.reader.interface(record.interface);
+            if let Some(port) = (self.place)(&mut record, interface) {
+                // Records may be slightly out of order; time may not.
+                return Ok(Some(Ahead { time: record.time.max(self.now), port, bytes: record.bytes }));
+            }
+        }
+        Ok(None)
     }
 
     fn write_sent(&mut self) -> Result<(), IoError> {
@@ -176,7 +201,8 @@ impl<R: Read, W: Write> PacketIo for PcapIo<R, W> {
             };
             self.finished = next.is_none();
             let Some(frame) = next else { break };
-            if injected > 0 && frame.time != self.now {
+            let early = self.limit.is_some_and(|limit| frame.time > limit);
+            if early || injected > 0 && frame.time != self.now {
                 self.ahead = Some(frame);
                 break;
             }

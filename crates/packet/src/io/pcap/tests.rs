@@ -1,5 +1,6 @@
 use super::*;
 use crate::testing;
+use pcap_file::pcap::PcapReader;
 
 /// A capture with one record per (seconds, fraction, bytes).
 fn capture(nanos: bool, records: &[(u32, u32, &[u8])]) -> Vec<u8> {
