@@ -2,7 +2,7 @@
 //!
 //! [`Http`] decides on the client's first bytes. Those of the HTTP/2 preface (RFC 9113 §3.4) are waited for while what
 //! is at hand could still become it; everything else is HTTP/1, which refuses what it cannot read. Nothing passes
-//! before that is decided; what a server says first waits.
+//! before that is decided; what a server says first waits. HTTP/1 may become HTTP/2 later, by upgrade.
 
 use crate::http1::Http1;
 use crate::http2::Http2;
@@ -132,7 +132,13 @@ impl Inspector for Http {
         }
         match &mut self.0 {
             Version1Or2::Undecided => Step::NeedMore,
-            Version1Or2::One(http1) => http1.feed(side, bytes, cx),
+            Version1Or2::One(http1) => {
+                let step = http1.feed(side, bytes, cx);
+                if let Some(http2) = http1.upgraded() {
+                    self.0 = Version1Or2::Two(http2);
+                }
+                step
+            }
             Version1Or2::Two(http2) => http2.feed(side, bytes, cx),
         }
     }

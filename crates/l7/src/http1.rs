@@ -5,7 +5,8 @@
 //! ```text
 //!  client   Head ──▶ Body ──▶ Head                          server   Head ──▶ Head            (no body, or its length)
 //!             ├────▶ Size ⇄ Data … Trailers ──▶ Head                   ├────▶ Size ⇄ Data … Trailers ──▶ Head
-//!             ├────▶ Upgrading ──▶ Head, Rest                          └────▶ Rest            (to the end, or upgraded)
+//!             ├────▶ Upgrading ──▶ Head, Rest, HTTP/2                  ├────▶ Rest            (to the end, or upgraded)
+//!             │                                                        └────▶ Http2
 //!             └────▶ Refused
 //! ```
 //!
@@ -43,8 +44,10 @@
 //! | the query | never touched | as it stands |
 //!
 //! **Upgrades.** `websocket` is carried if the request is allowed: the client's bytes behind it wait for the response, and
-//! after `101` both sides are opaque. An offer of `h2c` is taken out of the head and the request goes on in HTTP/1.1, as in
-//! Envoy. Other upgrades, and CONNECT, are not carried (nor are they by Cilium): `403`, and the connection ends, since what
+//! after `101` both sides are opaque. So is an offer of `h2c` if it is all that RFC 7540 §3.2 asks for and the request has
+//! no body: after `101` the connection is HTTP/2 to us as well, and the request its stream 1. An offer with a body, in
+//! HTTP/1.0, with `Connection: close`, or with settings that cannot be read or kept up is taken out of the head, and the
+//! request goes on in HTTP/1.1. Other upgrades, and CONNECT, are not carried (nor are they by Cilium): `403`, and the connection ends, since what
 //! follows may be a tunnel's.
 //!
 //! **Bounds.** [`Settings::max_head`](crate::Settings::max_head), [`Settings::max_headers`](crate::Settings::max_headers)
@@ -62,8 +65,10 @@ mod server;
 pub(crate) mod target;
 
 use crate::anomaly::Anomaly;
+use crate::http2::Http2;
 use crate::inspector::{Context, End, Inspector, Side, Step};
 use client::Client;
+pub(crate) use outstanding::Remembered;
 use outstanding::{Awaited, Outstanding, Refusal};
 use scan::{Caps, Scan};
 use server::Server;
@@ -74,6 +79,7 @@ pub struct Http1 {
     client: Client,
     server: Server,
     outstanding: Outstanding,
+    offer: Offer,
     /// Where an odd path is normalised.
     scratch: Vec<u8>,
     /// A request was read, so what fails to be one is no other protocol.
@@ -84,6 +90,17 @@ pub struct Http1 {
     server_ended: bool,
     /// The client was made to wait for responses, and that was told.
     overfull: bool,
+}
+
+/// The client's offer to go on in HTTP/2. Behind it nothing of the client is read, so there is but one.
+#[derive(Debug, Default)]
+enum Offer {
+    #[default]
+    None,
+    /// It has passed, with these settings.
+    Made(Box<[u8]>),
+    /// The server has taken it.
+    Taken(Box<Http2>),
 }
 
 impl Default for Http1 {
@@ -100,6 +117,7 @@ impl Http1 {
             client: Client::Head(Scan::START),
             server: Server::Head(Scan::START),
             outstanding: Outstanding::new(),
+            offer: Offer::None,
             scratch: Vec::new(),
             spoke_http: false,
             empty_line: false,
@@ -112,7 +130,23 @@ impl Http1 {
     #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn heap(&self) -> usize {
-        self.outstanding.heap() + self.scratch.capacity()
+        let offer = match &self.offer {
+            Offer::None => 0,
+            Offer::Made(payload) => payload.len(),
+            Offer::Taken(_) => size_of::<Http2>(),
+        };
+        self.outstanding.heap() + self.scratch.capacity() + offer
+    }
+
+    /// The connection behind the `101` that has just passed, if it goes on in HTTP/2. This one reads nothing more.
+    pub(crate) fn upgraded(&mut self) -> Option<Box<Http2>> {
+        if !matches!(self.offer, Offer::Taken(_)) {
+            return None;
+        }
+        match core::mem::take(&mut self.offer) {
+            Offer::Taken(http2) => Some(http2),
+            Offer::None | Offer::Made(_) => None,
+        }
     }
 
     /// Says the refusals whose turn it is; `Some` when nothing comes behind the last of them.

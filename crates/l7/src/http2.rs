@@ -9,6 +9,10 @@
 //! is given back at once; what the client says about its window, priority or end is swallowed too. Ids that the server
 //! has not seen are closed for it by the next higher one (RFC 9113 §5.1.1).
 //!
+//! A client may have as many streams open as are followed here, so that is the most that the server's first SETTINGS
+//! announce to it, in words of ours where the server's promise more (`peer.rs`). What it opens before it knows is refused
+//! with REFUSED_STREAM.
+//!
 //! Flow control stays exact: `Peer::window` is what that side may send on the connection *in its own view*. The body of
 //! a refusal takes octets from the client's window that the server knows nothing of; that *debt* is taken out of the
 //! next credit that the client gives, and until then DATA that would not fit the client's view is kept back.
@@ -46,6 +50,7 @@ use frame::{FrameHeader, Violation, kind, write_goaway, write_header};
 use hpack::{Encoder, Fields, Limits};
 use peer::Peer;
 use streams::Streams;
+pub(crate) use upgrade::offered;
 
 /// Octets for the client that wait for the server's first SETTINGS.
 const MAX_WAITING: usize = 64 * 1024;
@@ -59,6 +64,8 @@ pub struct Http2 {
     limits: Limits,
     /// Whether the client's preface has passed.
     preface: bool,
+    /// Whether it came to be by upgrade, so that the client speaks HTTP/2 before it has said anything.
+    upgraded: bool,
     client: Peer,
     server: Peer,
     streams: Streams,
@@ -88,6 +95,7 @@ impl Http2 {
         Self {
             limits: Limits { list, fields: settings.max_headers },
             preface: false,
+            upgraded: false,
             client: Peer::default(),
             server: Peer::default(),
             streams: Streams::default(),
@@ -164,7 +172,7 @@ impl Http2 {
 
     /// Ends the connection, with a GOAWAY for whoever speaks HTTP/2.
     fn violated(&mut self, violation: Violation, cx: &mut Context<'_>) -> Step {
-        if self.preface {
+        if self.preface || self.upgraded {
             if !self.server.started {
                 // The server's preface, which the client must see first (RFC 9113 §3.4).
                 write_header(0, kind::SETTINGS, 0, 0, cx.to_client);

@@ -3,7 +3,6 @@
 mod http2_support;
 
 use http2_support::*;
-use l7::http::{HttpRequest, Version};
 use l7::http2::Http2;
 use l7::http2::hpack::Decoder;
 use l7::testing::{Event, Outcome, Recorder, Splice, agree, play};
@@ -333,7 +332,7 @@ fn a_header_table_larger_than_is_followed_is_announced_smaller() {
     ];
     let outcome = agree(&script, splice);
     assert_eq!(frames(&outcome.to_server)[0].payload, [0, 3, 0, 0, 0, 9, 0, 1, 0, 1, 0, 0]);
-    assert_eq!(frames(&outcome.to_client)[0].payload, [0, 1, 0, 1, 0, 0]);
+    assert_eq!(frames(&outcome.to_client)[0].payload, [0, 1, 0, 1, 0, 0, 0, 3, 0, 0, 4, 0]);
     assert_eq!(frames(&outcome.to_client).len(), 2);
 }
 
@@ -441,42 +440,63 @@ fn resets_are_rationed() {
     }
 }
 
+/// Stream numbers to the last there is, in steps that no connection takes, with refusals all the way: nothing is counted
+/// by number, nothing overflows, and numbers that were left out are closed.
 #[test]
-fn by_upgrade_stream_1_is_open_already() {
-    let request = HttpRequest {
-        version: Version::Http11,
-        method: b"GET",
-        path: b"/up",
-        normal_path: b"/up",
-        host: b"a",
-        headers: &[],
-        stream: 0,
+fn stream_numbers_up_to_the_last() {
+    const LAST: u32 = (1 << 31) - 1;
+    const STEP: u32 = 1 << 17;
+    let mut splice = splice();
+    let mut caller = Client::new();
+    let mut send = |event| match event {
+        Event::Send(side, bytes) => splice.send(side, &bytes),
+        Event::Finish(side) => splice.finish(side),
     };
-    // SETTINGS_INITIAL_WINDOW_SIZE 10.
-    let make = || {
-        let http2 = Http2::upgraded(&Settings::default(), &request, b"AAQAAAAK", 7).expect("settings");
-        let mut splice = Splice::new(http2, Recorder::http(|request| request.path != b"/denied"));
-        splice.now = 107;
-        splice
-    };
-    let script = [
-        server(frame(SETTINGS, 0, 0, &[])),
-        server(frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(":status", "200")]))),
-        client([PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()),
-        server(frame(SETTINGS, ACK, 0, &[])),
-        client(frame(SETTINGS, ACK, 0, &[])),
-        Client::new().request(3, "/denied", "text/plain", true),
-    ];
-    let outcome = agree(&script, make);
+    handshake(&[]).into_iter().for_each(&mut send);
+    let ids: Vec<u32> = (1..LAST).step_by(STEP as usize).chain([LAST - 4, LAST - 2, LAST]).collect();
+    for (number, &id) in ids.iter().enumerate() {
+        // In turn: refused, refused with a body to come, answered.
+        match number % 3 {
+            0 => send(caller.request(id, "/denied", "text/plain", true)),
+            1 => {
+                send(caller.request(id, "/denied", "application/grpc", false));
+                send(client(frame(DATA, END_STREAM, id, b"more")));
+            }
+            _ => {
+                send(caller.request(id, "/allowed", "text/plain", true));
+                send(server(frame(HEADERS, END_HEADERS | END_STREAM, id, &block(&[(":status", "204")]))));
+            }
+        }
+    }
+    let outcome = splice.outcome();
     assert_eq!(outcome.end, None);
-    assert_eq!(outcome.told[0], "response HTTP/2 200 to GET /up host=a after 100 ns stream=1");
-    assert_eq!(said(&outcome, 3).len(), 1, "no body fits that window");
-    assert!(Http2::upgraded(&Settings::default(), &request, b"AAQA!", 0).is_none());
-    // Nothing more may come of it from the client.
-    let mut script = script[..5].to_vec();
-    script[1] = client(Vec::new());
-    script.push(client(frame(DATA, END_STREAM, 1, b"x")));
-    assert_eq!(agree(&script, make).end, Some(End::Anomaly(Anomaly::Http2Protocol)));
+    let answered = |from: usize| ids.iter().copied().skip(from).step_by(3).collect::<Vec<_>>();
+    let seen: Vec<u32> = paths(&outcome.to_server).into_iter().map(|(stream, _)| stream).collect();
+    assert_eq!((seen.len() > 5_000, seen), (true, answered(2)));
+    let mut decoder = Decoder::default();
+    let mut told: [Vec<u32>; 3] = Default::default();
+    for frame in frames(&outcome.to_client).into_iter().filter(|frame| frame.kind == HEADERS) {
+        let list = decode(&mut decoder, &frame.payload);
+        let which = match (value(&list, ":status"), value(&list, "grpc-status")) {
+            (Some("403"), None) => 0,
+            (Some("200"), Some("7")) => 1,
+            (Some("204"), None) => 2,
+            other => panic!("{other:?}"),
+        };
+        told[which].push(frame.stream);
+    }
+    assert_eq!(told, [answered(0), answered(1), answered(2)]);
+    // There is none behind the last, and none may come back.
+    for id in [LAST, LAST - 6, 3] {
+        let mut splice = self::splice();
+        for event in handshake(&[]).into_iter().chain([Client::new().request(LAST, "/allowed", "", true)]) {
+            let Event::Send(side, bytes) = event else { continue };
+            splice.send(side, &bytes);
+        }
+        splice
+            .send(Side::Client, &frame(HEADERS, END_HEADERS | END_STREAM, id, &block(&[(":method", "GET")])));
+        assert_eq!(splice.outcome().end, Some(End::Anomaly(Anomaly::Http2Protocol)), "{id}");
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use super::head::{self, RequestHead, Upgrade};
 use super::outstanding::{Asked, Awaited, Refusal, Remembered};
 use super::scan::{Found, Scan, Start};
 use super::target;
-use super::{Http1, head_caps, trailer_caps};
+use super::{Http1, Offer, head_caps, trailer_caps};
 use crate::anomaly::Anomaly;
 use crate::http::{HttpRequest, Version};
+use crate::http2;
 use crate::inspector::{Context, End, Step};
 
 /// Bytes that an idle connection keeps for normal paths.
@@ -160,7 +161,7 @@ impl Http1 {
             if facts.chunked { Body::Chunked } else { Body::Length(facts.content_length.unwrap_or(0)) };
         let old = request.version == Version::Http10;
         let head = request.method == b"HEAD";
-        let deny = Ruling::Deny { body, head, last: facts.close || old };
+        let deny = Ruling::Deny { body, head, last: facts.connection.close || old };
         match facts.upgrade {
             Some(Upgrade::WebSocket)
                 if old || request.method != b"GET" || !matches!(body, Body::Length(0)) =>
@@ -185,15 +186,22 @@ impl Http1 {
             return deny;
         }
         let remembered = Remembered { at: cx.now, method: request.method, path: target.path, host };
+        // HTTP/1.0 knows no upgrade (RFC 9110 §7.8).
+        let offer = facts.http2_offer().filter(|_| !old).and_then(http2::offered);
         let asked = match facts.upgrade {
             Some(Upgrade::WebSocket) => Asked::WebSocket,
+            Some(Upgrade::Http2) if offer.is_some() => Asked::Http2 { head },
             _ if head => Asked::Head,
             _ => Asked::Any,
         };
         self.outstanding.push_request(asked, remembered);
-        if facts.upgrade == Some(Upgrade::Http2) {
-            head::without_upgrade(request, cx.to_server);
-            return Ruling::Replace { body };
+        match offer {
+            Some(payload) => self.offer = Offer::Made(payload),
+            None if facts.upgrade == Some(Upgrade::Http2) => {
+                head::without_upgrade(request, cx.to_server);
+                return Ruling::Replace { body };
+            }
+            None => {}
         }
         Ruling::Pass { body, asked }
     }
@@ -205,7 +213,7 @@ impl Http1 {
         match ruling {
             Ruling::Pass { body, asked } => {
                 let free = self.begin(body, Fate::Pass);
-                if asked == Asked::WebSocket {
+                if asked.may_switch() {
                     self.client = Client::Upgrading;
                 }
                 Step::Pass { counted: len, free }

@@ -21,12 +21,34 @@ pub(super) struct Facts<'a> {
     pub(super) content_length: Option<u64>,
     /// `Transfer-Encoding: chunked`, once and alone.
     pub(super) chunked: bool,
-    /// `Connection` says `close`.
-    pub(super) close: bool,
+    /// What `Connection` lists.
+    pub(super) connection: Listed,
     /// The protocols of `Upgrade`.
     pub(super) upgrade: Option<Upgrade>,
+    /// `HTTP2-Settings`, and whether there are several.
+    http2_settings: Option<&'a [u8]>,
+    several_settings: bool,
     /// `grpc-status`.
     pub(super) grpc_status: Option<u32>,
+}
+
+impl<'a> Facts<'a> {
+    /// The settings that come with an offer to go on in HTTP/2, if the offer is all that RFC 7540 §3.2 asks for, and the
+    /// request ends with its head.
+    pub(super) fn http2_offer(&self) -> Option<&'a [u8]> {
+        let Listed { close, upgrade, http2_settings } = self.connection;
+        let offered = self.upgrade == Some(Upgrade::Http2) && upgrade && http2_settings && !close;
+        let empty = !self.chunked && self.content_length.unwrap_or(0) == 0;
+        self.http2_settings.filter(|_| offered && empty && !self.several_settings)
+    }
+}
+
+/// What `Connection` lists (RFC 9110 §7.6.1), as far as it matters here.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Listed {
+    pub(super) close: bool,
+    upgrade: bool,
+    http2_settings: bool,
 }
 
 /// What a message wants its connection to become.
@@ -174,7 +196,7 @@ fn facts<'a>(
                 let several = facts.upgrade.is_some();
                 facts.upgrade = Some(if several { Upgrade::Other } else { upgrade(value) });
             }
-            10 if is("connection") => facts.close |= connection(value)?,
+            10 if is("connection") => facts.connection.read(value)?,
             11 if is("grpc-status") => facts.grpc_status = decimal(value).and_then(|n| u32::try_from(n).ok()),
             14 if is_like(name, b"content-length") => {
                 // Some gateways take `_` for `-`.
@@ -186,6 +208,9 @@ fn facts<'a>(
                 if facts.content_length.replace(length).is_some() {
                     return Err(Anomaly::HttpConflictingLength);
                 }
+            }
+            14 if is("http2-settings") => {
+                facts.several_settings = facts.http2_settings.replace(value).is_some();
             }
             17 if is_like(name, b"transfer-encoding") => {
                 if name[8] != b'-' {
@@ -223,17 +248,20 @@ pub(super) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
 }
 
-/// Whether `Connection` says `close`. It may not take away the fields that messages are framed and routed by.
-fn connection(value: &[u8]) -> Result<bool, Anomaly> {
-    let mut close = false;
-    for member in members(value) {
-        close |= member.eq_ignore_ascii_case(b"close");
-        let framing = ["content-length", "host", "transfer-encoding"];
-        if framing.iter().any(|name| member.eq_ignore_ascii_case(name.as_bytes())) {
-            return Err(Anomaly::HttpHeader);
+impl Listed {
+    /// Takes in a `Connection`. It may not take away the fields that messages are framed and routed by.
+    fn read(&mut self, value: &[u8]) -> Result<(), Anomaly> {
+        for member in members(value) {
+            let is = |name: &str| member.eq_ignore_ascii_case(name.as_bytes());
+            self.close |= is("close");
+            self.upgrade |= is("upgrade");
+            self.http2_settings |= is("http2-settings");
+            if ["content-length", "host", "transfer-encoding"].into_iter().any(is) {
+                return Err(Anomaly::HttpHeader);
+            }
         }
+        Ok(())
     }
-    Ok(close)
 }
 
 fn upgrade(value: &[u8]) -> Upgrade {
@@ -246,8 +274,8 @@ fn upgrade(value: &[u8]) -> Upgrade {
     }
 }
 
-/// A request's head without the offer to go on in HTTP/2, which then is the server's no (RFC 9113 §3.1 deprecates it;
-/// Envoy takes it out as well).
+/// A request's head without an offer to go on in HTTP/2 that is not let through. The server then does not take it, as
+/// it is free to (RFC 9113 §3.1 deprecates the offer; Envoy takes it out as well).
 pub(super) fn without_upgrade(request: &RequestHead<'_>, out: &mut Vec<u8>) {
     for part in [request.method, b" ", request.target, b" ", request.version.name().as_bytes(), b"\r\n"] {
         out.extend_from_slice(part);

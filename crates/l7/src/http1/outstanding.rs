@@ -36,6 +36,23 @@ pub(super) enum Asked {
     Head,
     /// The response may be the last one in HTTP.
     WebSocket,
+    /// The response may be the last one in HTTP/1.
+    Http2 {
+        /// If it is not, it is one to HEAD.
+        head: bool,
+    },
+}
+
+impl Asked {
+    /// Whether the response has no body.
+    pub(super) const fn is_head(self) -> bool {
+        matches!(self, Self::Head | Self::Http2 { head: true })
+    }
+
+    /// Whether what the client sends behind the request is read when that is answered.
+    pub(super) const fn may_switch(self) -> bool {
+        matches!(self, Self::WebSocket | Self::Http2 { .. })
+    }
 }
 
 /// A refusal.
@@ -71,11 +88,11 @@ impl Refusal {
 
 /// What is remembered of a request.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Remembered<'a> {
-    pub(super) at: u64,
-    pub(super) method: &'a [u8],
-    pub(super) path: &'a [u8],
-    pub(super) host: &'a [u8],
+pub(crate) struct Remembered<'a> {
+    pub(crate) at: u64,
+    pub(crate) method: &'a [u8],
+    pub(crate) path: &'a [u8],
+    pub(crate) host: &'a [u8],
 }
 
 #[derive(Copy, Clone, Debug)]

@@ -5,10 +5,11 @@ use super::client::Client;
 use super::head::{self, ResponseHead, Upgrade};
 use super::outstanding::{Asked, Awaited};
 use super::scan::{Found, Scan, Start};
-use super::{Http1, head_caps, trailer_caps};
+use super::{Http1, Offer, head_caps, trailer_caps};
 use crate::anomaly::Anomaly;
 use crate::http::HttpResponse;
-use crate::inspector::{Context, End, Step};
+use crate::http2::Http2;
+use crate::inspector::{Context, End, Settings, Step};
 
 /// Where the server's stream stands.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) enum Server {
     Trailers(Scan),
     /// Everything passes.
     Rest,
+    /// Behind the answer that takes the offer to go on in HTTP/2: not read here any more.
+    Http2,
 }
 
 impl Server {
@@ -73,7 +76,7 @@ impl Http1 {
                 self.server = Server::Head(Scan::START);
                 Step::Pass { counted: len, free: 0 }
             }
-            Server::Rest => Step::NeedMore,
+            Server::Rest | Server::Http2 => Step::NeedMore,
         }
     }
 
@@ -109,13 +112,18 @@ impl Http1 {
     ) -> Result<u64, Anomaly> {
         let body = body(response, asked)?;
         let switches = response.status == 101;
-        if switches && (asked != Asked::WebSocket || response.facts.upgrade != Some(Upgrade::WebSocket)) {
-            return Err(Anomaly::HttpUpgrade);
+        if switches {
+            match (asked, response.facts.upgrade) {
+                (Asked::WebSocket, Some(Upgrade::WebSocket)) => {}
+                (Asked::Http2 { .. }, Some(Upgrade::Http2)) => return self.take_offer(cx.settings),
+                _ => return Err(Anomaly::HttpUpgrade),
+            }
         }
         if response.status < 200 && !switches {
             self.server = Server::Head(Scan::START);
             return Ok(0);
         }
+        self.offer = Offer::None;
         if let Some(request) = self.outstanding.remembered() {
             cx.judge.http_response(&HttpResponse {
                 version: response.version,
@@ -129,7 +137,7 @@ impl Http1 {
             });
         }
         self.outstanding.pop();
-        if asked == Asked::WebSocket {
+        if asked.may_switch() {
             self.client = if switches { Client::Upgraded } else { Client::Head(Scan::START) };
         }
         let (server, free) = match body {
@@ -139,6 +147,20 @@ impl Http1 {
         };
         self.server = server;
         Ok(free)
+    }
+
+    /// The server goes on in HTTP/2. What it says there first answers the request that came with the offer.
+    fn take_offer(&mut self, settings: &Settings) -> Result<u64, Anomaly> {
+        let (Offer::Made(payload), Some(request)) =
+            (core::mem::take(&mut self.offer), self.outstanding.remembered())
+        else {
+            return Err(Anomaly::HttpUpgrade);
+        };
+        let http2 = Http2::upgraded(settings, request, &payload).ok_or(Anomaly::HttpUpgrade)?;
+        self.offer = Offer::Taken(Box::new(http2));
+        self.outstanding.pop();
+        self.server = Server::Http2;
+        Ok(0)
     }
 
     /// A line with a size, behind the line end of the chunk before it if `skip` is 2.
@@ -161,7 +183,7 @@ impl Http1 {
     pub(super) fn finish_server(&mut self, undecided: usize, cx: &mut Context<'_>) -> Option<End> {
         self.server_ended = true;
         // A client notices by itself that a response is cut off.
-        if undecided > 0 || !matches!(self.server, Server::Head(_) | Server::Rest) {
+        if undecided > 0 || !matches!(self.server, Server::Head(_) | Server::Rest | Server::Http2) {
             cx.judge.oddity(Anomaly::HttpTruncated);
         }
         None
@@ -172,7 +194,7 @@ impl Http1 {
 fn body(response: &ResponseHead<'_>, asked: Asked) -> Result<Body, Anomaly> {
     let facts = &response.facts;
     match response.status {
-        101 => Ok(Body::Rest),
+        101 if asked == Asked::WebSocket => Ok(Body::Rest),
         100..=199 | 204 => {
             // Nothing may be announced here, and clients that believe it read something else.
             if facts.chunked {
@@ -184,7 +206,7 @@ fn body(response: &ResponseHead<'_>, asked: Asked) -> Result<Body, Anomaly> {
             Ok(Body::Length(0))
         }
         304 => Ok(Body::Length(0)),
-        _ if asked == Asked::Head => Ok(Body::Length(0)),
+        _ if asked.is_head() => Ok(Body::Length(0)),
         _ if facts.chunked => Ok(Body::Chunked),
         _ => Ok(facts.content_length.map_or(Body::Rest, Body::Length)),
     }

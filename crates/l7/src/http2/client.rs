@@ -1,7 +1,9 @@
 //! Frames that only clients send, or that mean something else from them: requests, their bodies, their resets.
 
 use super::block::collect;
-use super::frame::{FrameHeader, HEADER, MIN_MAX_FRAME, Violation, flag, write_headers, write_window_update};
+use super::frame::{
+    FrameHeader, MIN_MAX_FRAME, Violation, data_len, flag, write_headers, write_window_update,
+};
 use super::hpack::{Encoder, HpackError};
 use super::refusal::{self, BODY_LEN, Refusal};
 use super::request::{self, Fault, Request};
@@ -10,7 +12,7 @@ use super::{Http2, flood, lend, pass, swallow};
 use crate::anomaly::Anomaly;
 use crate::http::{Header, HttpRequest, Version};
 use crate::http1::target;
-use crate::inspector::{Context, Step};
+use crate::inspector::{Context, Side, Step};
 
 /// Octets of bodies that the client was sent and has not given credit for. What may have to be kept back of the server's
 /// DATA is this much and a frame.
@@ -182,12 +184,7 @@ impl Http2 {
             return Err(Violation::PROTOCOL);
         }
         let end_stream = head.has(flag::END_STREAM);
-        if head.len > 0 {
-            self.client.idle.earn(flood::PER_MOVE);
-            self.server.idle.earn(flood::PER_MOVE);
-        } else if !end_stream {
-            self.client.idle.charge(cx.now)?;
-        }
+        self.ration_data(Side::Client, head, cx.now)?;
         self.client.spend(head.len)?;
         let swallowed = match self.streams.get(head.stream) {
             // Sent before the server's reset was read. A server that never heard of the stream must not now.
@@ -282,32 +279,4 @@ fn ask(
         b"HEAD" => Refusal::Status,
         _ => Refusal::StatusAndBody,
     })
-}
-
-/// Octets of a DATA frame in front of its data, and octets of data without padding; `None`: not there yet.
-pub(super) fn data_len(head: FrameHeader, bytes: &[u8]) -> Result<Option<(usize, u32)>, Violation> {
-    if head.stream == 0 {
-        return Err(Violation::PROTOCOL);
-    }
-    if !head.has(flag::PADDED) {
-        return Ok(Some((HEADER, head.len)));
-    }
-    let behind_length = head.len.checked_sub(1).ok_or(Violation::FRAME_SIZE)?;
-    let Some(&padding) = bytes.get(HEADER) else { return Ok(None) };
-    let data = behind_length.checked_sub(u32::from(padding)).ok_or(Violation::PROTOCOL)?;
-    Ok(Some((HEADER + 1, data)))
-}
-
-impl Http2 {
-    /// The error code of an RST_STREAM, if it is there.
-    pub(super) fn reset_code(&self, head: FrameHeader, bytes: &[u8]) -> Result<Option<u32>, Violation> {
-        if head.len != 4 {
-            return Err(Violation::FRAME_SIZE);
-        }
-        if self.streams.idle(head.stream) {
-            return Err(Violation::PROTOCOL);
-        }
-        let code = head.payload(bytes).and_then(|payload| payload.first_chunk::<4>());
-        Ok(code.map(|octets| u32::from_be_bytes(*octets)))
-    }
 }

@@ -114,6 +114,20 @@ impl FrameHeader {
     }
 }
 
+/// Octets of a DATA frame in front of its data, and octets of data without padding; `None`: not there yet.
+pub(super) fn data_len(head: FrameHeader, bytes: &[u8]) -> Result<Option<(usize, u32)>, Violation> {
+    if head.stream == 0 {
+        return Err(Violation::PROTOCOL);
+    }
+    if !head.has(flag::PADDED) {
+        return Ok(Some((HEADER, head.len)));
+    }
+    let behind_length = head.len.checked_sub(1).ok_or(Violation::FRAME_SIZE)?;
+    let Some(&padding) = bytes.get(HEADER) else { return Ok(None) };
+    let data = behind_length.checked_sub(u32::from(padding)).ok_or(Violation::PROTOCOL)?;
+    Ok(Some((HEADER + 1, data)))
+}
+
 /// A number of four octets, without its reserved bit.
 pub(super) fn number(payload: &[u8]) -> u32 {
     payload.first_chunk::<4>().map_or(0, |octets| u32::from_be_bytes(*octets) & MAX_WINDOW)

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::Http2;
 use super::frame::{FrameHeader, flag, kind, number, write_header};
 use super::hpack::{Decoder, Encoder, Fields, Limits};
-use crate::http::PREFACE;
+use crate::http::{Http, PREFACE};
 use crate::inspector::{Settings, Side};
 use crate::testing::{Event, Outcome, Recorder, Splice, play, show};
 
@@ -36,13 +35,18 @@ pub fn hpack(data: &[u8]) {
     }
 }
 
-/// A conversation by choices: whole and cut input agree, and both ends see what they must.
+/// How a connection begins that becomes HTTP/2 by upgrade.
+const OFFER: &[u8] = b"GET /up HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAABa\r\n\r\n";
+const TAKEN: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n";
+
+/// A conversation by choices, with prior knowledge or by upgrade: whole and cut input agree, and both ends see what
+/// they must.
 pub fn run(data: &[u8]) {
     let Some((&cut, choices)) = data.split_first() else { return };
-    let script = Writer::new(choices).script();
+    let script = Writer::new(choices).script(cut & 0x80 != 0);
     let splice = || {
         let judge = Recorder::http(|request| request.path != DENIED && request.normal_path != DENIED);
-        Splice::new(Http2::new(&Settings::default()), judge)
+        Splice::new(Http::new(&Settings::default()), judge)
     };
     let whole = play(splice(), &script, |_, _| Vec::new());
     let step = usize::from(cut) % 13 + 1;
@@ -53,6 +57,9 @@ pub fn run(data: &[u8]) {
 
 /// Reads both streams as the ends read them.
 fn check(script: &[Event], outcome: &Outcome) {
+    fn behind<'a>(bytes: &'a [u8], http1: &[u8]) -> &'a [u8] {
+        bytes.strip_prefix(http1).unwrap_or(bytes)
+    }
     let sent = |side: Side| -> Vec<u8> {
         let events = script.iter().filter_map(|event| match event {
             Event::Send(from, bytes) if *from == side => Some(bytes.as_slice()),
@@ -61,18 +68,18 @@ fn check(script: &[Event], outcome: &Outcome) {
         events.collect::<Vec<_>>().concat()
     };
     let allowed: Vec<String> =
-        outcome.told.iter().filter(|line| line.starts_with("allow ")).cloned().collect();
-    let server = View::read(&outcome.to_server);
+        outcome.told.iter().filter(|line| line.starts_with("allow HTTP/2 ")).cloned().collect();
+    let server = View::read(behind(&outcome.to_server, OFFER));
     assert_eq!(server.requests, allowed.len(), "requests at the server: {}", show(outcome));
-    let client = View::read(&outcome.to_client);
+    let client = View::read(behind(&outcome.to_client, TAKEN));
     if outcome.end.is_some() {
         return;
     }
     // What the client may still send, in its own view and in the server's.
-    let by_client = View::frames_only(&sent(Side::Client));
-    let by_server = View::frames_only(&sent(Side::Server));
+    let by_client = View::frames_only(behind(&sent(Side::Client), OFFER));
+    let by_server = View::frames_only(behind(&sent(Side::Server), TAKEN));
     // Before the server has said its settings, what is said to the client waits.
-    if by_client.whole && by_server.whole && !outcome.to_client.is_empty() {
+    if by_client.whole && by_server.whole && !behind(&outcome.to_client, TAKEN).is_empty() {
         assert_eq!(client.credit - by_client.data, by_server.credit - server.data, "{}", show(outcome));
     }
     assert!(65_535 + by_client.credit >= client.data, "the client's window is overrun: {}", show(outcome));
@@ -191,7 +198,13 @@ impl<'a> Writer<'a> {
         fitting.get(at).copied()
     }
 
-    fn script(mut self) -> Vec<Event> {
+    fn script(mut self, upgraded: bool) -> Vec<Event> {
+        if upgraded {
+            self.script.push(Event::Send(Side::Client, OFFER.to_vec()));
+            self.script.push(Event::Send(Side::Server, TAKEN.to_vec()));
+            self.talks.push(Talk { id: 1, client_open: false, server_open: true, answered: false });
+            self.next = 3;
+        }
         let mut hello = PREFACE.to_vec();
         write_header(0, kind::SETTINGS, 0, 0, &mut hello);
         self.script.push(Event::Send(Side::Client, hello));

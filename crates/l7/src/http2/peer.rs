@@ -5,10 +5,15 @@ use std::collections::VecDeque;
 use super::flood::Allowance;
 use super::frame::{DEFAULT_WINDOW, MAX_MAX_FRAME, MAX_WINDOW, MIN_MAX_FRAME, Violation};
 use super::hpack::{DEFAULT_TABLE, Decoder, MAX_TABLE};
+use super::streams::MAX_OPEN;
 use crate::inspector::Side;
 
 /// Settings in one frame (nghttp2: `max_settings`, 32).
 pub(super) const MAX_SETTINGS: usize = 32;
+
+/// Settings that are said in other words where they promise too much (RFC 9113 §6.5.2).
+const HEADER_TABLE_SIZE: u16 = 1;
+const MAX_CONCURRENT_STREAMS: u16 = 3;
 
 /// Octets of one setting.
 pub(super) const SETTING: usize = 6;
@@ -45,7 +50,7 @@ impl Values {
             let &[i0, i1, v0, v1, v2, v3] = setting else { continue };
             let value = u32::from_be_bytes([v0, v1, v2, v3]);
             match u16::from_be_bytes([i0, i1]) {
-                1 => self.header_table = value,
+                HEADER_TABLE_SIZE => self.header_table = value,
                 // Only clients may be pushed to.
                 2 if value > 1 || (value == 1 && side == Side::Server) => return Err(Violation::PROTOCOL),
                 4 if value > MAX_WINDOW => return Err(Violation::FLOW_CONTROL),
@@ -60,25 +65,51 @@ impl Values {
     }
 }
 
-/// Whether a SETTINGS payload announces a larger header table than is followed here.
-pub(super) fn announces_too_much(payload: &[u8]) -> bool {
-    payload.chunks_exact(SETTING).any(too_large_table)
+/// Whether a SETTINGS payload of `side` promises more than is kept up here, so that the other side must be told of
+/// less. `first` says that it is the first one, which speaks for what it leaves out as well.
+pub(super) fn must_bound(payload: &[u8], side: Side, first: bool) -> bool {
+    payload.chunks_exact(SETTING).any(|setting| bounded(setting, side).is_some())
+        || says_nothing_of_streams(payload, side, first)
 }
 
-/// Appends a SETTINGS payload with larger header tables cut to what is followed here.
-pub(super) fn write_cut(payload: &[u8], out: &mut Vec<u8>) {
+/// Appends a SETTINGS payload that promises what is kept up here.
+pub(super) fn write_bounded(payload: &[u8], side: Side, first: bool, out: &mut Vec<u8>) {
     for setting in payload.chunks_exact(SETTING) {
-        if too_large_table(setting) {
-            out.extend_from_slice(&[0, 1]);
-            out.extend_from_slice(&MAX_TABLE.to_be_bytes());
-        } else {
-            out.extend_from_slice(setting);
+        match bounded(setting, side) {
+            Some(less) => out.extend_from_slice(&less),
+            None => out.extend_from_slice(setting),
         }
+    }
+    if says_nothing_of_streams(payload, side, first) {
+        out.extend_from_slice(&write_setting(MAX_CONCURRENT_STREAMS, MAX_OPEN as u32));
     }
 }
 
-fn too_large_table(setting: &[u8]) -> bool {
-    matches!(*setting, [0, 1, a, b, c, d] if u32::from_be_bytes([a, b, c, d]) > MAX_TABLE)
+/// What stands for a setting that promises too much: header tables, and streams that the client may open.
+fn bounded(setting: &[u8], side: Side) -> Option<[u8; SETTING]> {
+    let &[i0, i1, v0, v1, v2, v3] = setting else { return None };
+    let (id, value) = (u16::from_be_bytes([i0, i1]), u32::from_be_bytes([v0, v1, v2, v3]));
+    let most = match (id, side) {
+        (HEADER_TABLE_SIZE, _) => MAX_TABLE,
+        (MAX_CONCURRENT_STREAMS, Side::Server) => MAX_OPEN as u32,
+        _ => return None,
+    };
+    (value > most).then(|| write_setting(id, most))
+}
+
+/// Whether a server leaves open how many streams it takes, which means any number. Where that could not be added without
+/// making more settings than everybody reads, it stays so.
+fn says_nothing_of_streams(payload: &[u8], side: Side, first: bool) -> bool {
+    let says = |setting: &[u8]| setting.starts_with(&MAX_CONCURRENT_STREAMS.to_be_bytes());
+    side == Side::Server
+        && first
+        && payload.len() < MAX_SETTINGS * SETTING
+        && !payload.chunks_exact(SETTING).any(says)
+}
+
+fn write_setting(id: u16, value: u32) -> [u8; SETTING] {
+    let ([i0, i1], [v0, v1, v2, v3]) = (id.to_be_bytes(), value.to_be_bytes());
+    [i0, i1, v0, v1, v2, v3]
 }
 
 /// One side.

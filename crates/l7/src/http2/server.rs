@@ -1,11 +1,10 @@
 //! Frames that only servers send, or that mean something else from them: responses, their bodies, their resets.
 
 use super::block::collect;
-use super::client::data_len;
-use super::frame::{FrameHeader, Violation, code, flag};
+use super::frame::{FrameHeader, Violation, code, data_len, flag};
 use super::streams::Answer;
 use super::{Http2, flood, pass, response};
-use crate::inspector::{Context, Step};
+use crate::inspector::{Context, Side, Step};
 
 impl Http2 {
     pub(super) fn server_headers(
@@ -82,12 +81,7 @@ impl Http2 {
             return Ok(Step::NeedMore);
         }
         let end_stream = head.has(flag::END_STREAM);
-        if head.len > 0 {
-            self.server.idle.earn(flood::PER_MOVE);
-            self.client.idle.earn(flood::PER_MOVE);
-        } else if !end_stream {
-            self.server.idle.charge(cx.now)?;
-        }
+        self.ration_data(Side::Server, head, cx.now)?;
         if let Some(stream) = self.streams.get(head.stream) {
             if stream.refused || stream.answer == Answer::Awaited {
                 return Err(Violation::PROTOCOL);

@@ -4,7 +4,7 @@ use super::flood;
 use super::frame::{
     FrameHeader, MIN_MAX_FRAME, Violation, flag, kind, number, write_header, write_window_update,
 };
-use super::peer::{MAX_SETTINGS, SETTING, announces_too_much, write_cut};
+use super::peer::{MAX_SETTINGS, SETTING, must_bound, write_bounded};
 use super::{Http2, pass, swallow};
 use crate::inspector::{Context, Side, Step};
 
@@ -31,22 +31,26 @@ impl Http2 {
             return Ok(pass(head));
         }
         let Some(payload) = head.payload(bytes) else { return Ok(Step::NeedMore) };
-        if self.peer(side).started {
-            self.peer(side).idle.charge(cx.now)?;
+        let peer = self.peer(side);
+        let first = !peer.started;
+        if !first {
+            peer.idle.charge(cx.now)?;
         }
-        let values = self.peer(side).announce(payload, side)?;
-        self.peer(side).started = true;
+        let values = peer.announce(payload, side)?;
+        peer.started = true;
         self.peer(side.opposite()).decoder.announced(values.header_table);
-        if !announces_too_much(payload) {
+        if !must_bound(payload, side, first) {
             return Ok(pass(head));
         }
-        // The other side could use a table that is not followed here. It learns of a smaller one.
+        // One frame for one frame: the acknowledgement is that of the frame that is swallowed.
         let out = match side {
             Side::Client => &mut *cx.to_server,
             Side::Server => &mut *cx.to_client,
         };
-        write_header(len, kind::SETTINGS, 0, 0, out);
-        write_cut(payload, out);
+        let mut said = Vec::with_capacity(len + SETTING);
+        write_bounded(payload, side, first, &mut said);
+        write_header(said.len(), kind::SETTINGS, 0, 0, out);
+        out.append(&mut said);
         Ok(swallow(head))
     }
 
@@ -162,6 +166,29 @@ impl Http2 {
             write_window_update(rest, cx.to_server);
         }
         self.pass_idle(side, head, bytes, settled > 0, cx)
+    }
+
+    /// A DATA frame of `side` makes up for frames that move nothing, or is one.
+    pub(super) fn ration_data(&mut self, side: Side, head: FrameHeader, now: u64) -> Result<(), Violation> {
+        if head.len > 0 {
+            self.client.idle.earn(flood::PER_MOVE);
+            self.server.idle.earn(flood::PER_MOVE);
+        } else if !head.has(flag::END_STREAM) {
+            self.peer(side).idle.charge(now)?;
+        }
+        Ok(())
+    }
+
+    /// The error code of an RST_STREAM, if it is there.
+    pub(super) fn reset_code(&self, head: FrameHeader, bytes: &[u8]) -> Result<Option<u32>, Violation> {
+        if head.len != 4 {
+            return Err(Violation::FRAME_SIZE);
+        }
+        if self.streams.idle(head.stream) {
+            return Err(Violation::PROTOCOL);
+        }
+        let code = head.payload(bytes).and_then(|payload| payload.first_chunk::<4>());
+        Ok(code.map(|octets| u32::from_be_bytes(*octets)))
     }
 
     /// A frame that moves nothing, and that the other side hears of unless it is `hidden`.

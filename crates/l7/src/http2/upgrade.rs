@@ -1,33 +1,35 @@
 //! HTTP/2 by upgrade from HTTP/1.1 (RFC 7540 §3.2), which old clients and curl's `--http2` still use.
 
 use super::Http2;
-use super::peer::{MAX_SETTINGS, SETTING};
+use super::peer::{MAX_SETTINGS, SETTING, Values, must_bound};
 use super::request::Request;
-use crate::http::HttpRequest;
+use crate::http1::Remembered;
 use crate::inspector::{Settings, Side};
+
+/// The settings of an offer to upgrade, decoded, by the value of its HTTP2-Settings field. `None`: that is no offer that
+/// can be let through. Settings that the server would have to be told otherwise are none, because an HTTP/1 head cannot be
+/// said in other words without being said anew.
+pub(crate) fn offered(value: &[u8]) -> Option<Box<[u8]>> {
+    let payload = base64url(value)?;
+    Values::default().changed(&payload, Side::Client).ok()?;
+    (!must_bound(&payload, Side::Client, false)).then(|| payload.into_boxed_slice())
+}
 
 impl Http2 {
     /// A connection that becomes HTTP/2 behind the server's `101`: what the client sends next is its preface, what the
     /// server sends next is its first SETTINGS.
     ///
-    /// `request` was judged, has passed with its body and is now stream 1, which the client has ended; `since` is when
-    /// it came. `settings_header` is the value of its HTTP2-Settings field. `None`: that value is none.
-    #[must_use]
-    pub fn upgraded(
-        settings: &Settings,
-        request: &HttpRequest<'_>,
-        settings_header: &[u8],
-        since: u64,
-    ) -> Option<Self> {
-        let payload = base64url(settings_header)?;
+    /// `request` was judged, has passed whole and is now stream 1, which the client has ended. `offer` is what
+    /// [`offered`] made of it.
+    pub(crate) fn upgraded(settings: &Settings, request: Remembered<'_>, offer: &[u8]) -> Option<Self> {
         let mut http2 = Self::new(settings);
+        http2.upgraded = true;
         // RFC 7540 §3.2.1: the 101 acknowledges them.
-        let values = http2.client.adopt(&payload, Side::Client).ok()?;
+        let values = http2.client.adopt(offer, Side::Client).ok()?;
         // Servers differ in when they take the table's size from there; the client's SETTINGS say it again.
         http2.server.decoder.announced(values.header_table);
-        let request =
-            Request { method: request.method, path: request.path, host: request.host, ..Request::default() };
-        http2.streams.open(1, &request, since).client_open = false;
+        let Remembered { at, method, path, host } = request;
+        http2.streams.open(1, &Request { method, path, host, ..Request::default() }, at).client_open = false;
         http2.streams.last = 1;
         http2.streams.last_passed = 1;
         Some(http2)

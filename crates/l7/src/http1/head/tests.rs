@@ -4,7 +4,7 @@ fn read(fields: &str) -> Result<(Option<u64>, bool, bool, Option<Upgrade>), Anom
     let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
     request(head.as_bytes(), head.matches('\n').count() - 1, |request| {
         let facts = &request.facts;
-        (facts.content_length, facts.chunked, facts.close, facts.upgrade)
+        (facts.content_length, facts.chunked, facts.connection.close, facts.upgrade)
     })
 }
 
