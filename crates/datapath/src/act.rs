@@ -9,7 +9,7 @@ use crate::ports::{Port, PortKind};
 use crate::snapshot::Snapshot;
 use crate::track::Dropped;
 use crate::verify::Completion;
-use flowlog::DropReason;
+use flowlog::{DropReason, FlowEvent};
 use l7::Anomaly;
 use packet::checksum;
 use packet::emit::{self, IcmpError};
@@ -151,9 +151,28 @@ impl Pipeline {
         dropped: &Dropped,
         now: Instant,
     ) {
-        if !self.told_drops.take(frame.port(), now) {
-            return self.events.shed_one();
+        let told = self.told_drops.take(frame.port(), now);
+        if !told {
+            self.events.shed_one();
         }
+        if told || self.taps.is_on() {
+            let event = self.drop_event(snapshot, frame, parsed, dropped, now);
+            self.taps.dropped(frame, dropped.reason, event);
+            if told {
+                self.events.record(event);
+            }
+        }
+    }
+
+    /// What the flow log is told about a drop.
+    pub(crate) fn drop_event(
+        &self,
+        snapshot: &Snapshot,
+        frame: &Frame,
+        parsed: Option<&Parsed>,
+        dropped: &Dropped,
+        now: Instant,
+    ) -> FlowEvent {
         let about = match parsed {
             Some(Parsed::Ip(packet)) => About::of_packet(packet, frame.port(), snapshot, now),
             _ => About::of_frame(frame.port(), frame.len(), snapshot, now),
@@ -166,8 +185,7 @@ impl Pipeline {
                 None => about,
             },
         };
-        let about = about.reply(dropped.is_reply);
-        self.events.record(about.dropped(dropped.reason, dropped.refusal.as_ref()));
+        about.reply(dropped.is_reply).dropped(dropped.reason, dropped.refusal.as_ref())
     }
 
     /// The answer a dropped packet gets, if any: ICMP errors that routers owe (RFC 1812 §4.3, RFC 4443 §3), resets
@@ -242,6 +260,9 @@ impl Pipeline {
             return;
         };
         io.bytes_mut(&mut frame).copy_from_slice(bytes);
+        if self.taps.is_on() {
+            self.tap_generated(port, bytes);
+        }
         match io.send(port, frame) {
             Ok(()) => {
                 self.stats.generated += 1;

@@ -33,6 +33,7 @@ pub mod snapshot;
 mod splice;
 pub mod stats;
 mod sweep;
+pub mod tap;
 pub mod track;
 pub mod verify;
 pub mod worker;

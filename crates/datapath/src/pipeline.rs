@@ -15,6 +15,7 @@ use crate::fragments::FragmentTable;
 use crate::inspect::{Inspected, Inspections};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
+use crate::tap::Taps;
 use crate::track::Tracked;
 use crate::verify::verify;
 use flowlog::DropReason;
@@ -43,6 +44,7 @@ pub struct Pipeline {
     pub(crate) told_drops: PortBudgets,
     pub(crate) adopt_until: Option<Instant>,
     pub(crate) inspections: Inspections,
+    pub(crate) taps: Taps,
 }
 
 impl Pipeline {
@@ -59,6 +61,7 @@ impl Pipeline {
             told_drops: PortBudgets::new(config.drop_events_per_second),
             adopt_until: None,
             inspections: Inspections::new(config.l7.max_connections),
+            taps: Taps::default(),
             config,
         }
     }
@@ -87,11 +90,14 @@ impl Pipeline {
         now: Instant,
     ) {
         self.stats.received += 1;
+        if self.taps.is_on() {
+            return self.process_tapped(io, snapshot, frame, parse, now);
+        }
         let action = self.decide(io, snapshot, &frame, parse, now);
         self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, now);
     }
 
-    fn decide<I: PacketIo>(
+    pub(crate) fn decide<I: PacketIo>(
         &mut self,
         io: &I,
         snapshot: &Snapshot,

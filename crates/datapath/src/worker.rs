@@ -9,6 +9,7 @@ use crate::pipeline::{Parse, Pipeline};
 use crate::snapshot::{SharedSnapshot, Snapshot};
 use crate::stats::Stats;
 use crate::sweep::Sweep;
+use crate::tap::TapWriter;
 use arc_swap::Cache;
 use flowlog::ring::EventWriter;
 use packet::{BURST_LEN, Burst, Instant, IoError, PacketIo, PortId};
@@ -72,6 +73,9 @@ impl<I: PacketIo> Worker<I> {
         }
         let snapshot: &Snapshot = snapshot.load();
         io.recv(burst)?;
+        if pipeline.taps.is_on() {
+            pipeline.taps.clock(now);
+        }
         let frames = burst.len();
         if frames > 0 {
             parses.clear();
@@ -136,6 +140,21 @@ impl<I: PacketIo> Worker<I> {
     #[must_use]
     pub fn next_timer(&self) -> Option<Instant> {
         self.pipeline.inspections.next_timer()
+    }
+
+    /// Opens a tap, from the next frame on.
+    ///
+    /// # Errors
+    /// Hands it back when [`MAX_TAPS`](crate::tap::MAX_TAPS) are open.
+    pub fn add_tap(&mut self, tap: Box<TapWriter>) -> Result<(), Box<TapWriter>> {
+        let Pipeline { taps, events, .. } = &mut self.pipeline;
+        taps.add(tap, events)
+    }
+
+    /// Closes the tap of that name and hands it back, to be freed elsewhere.
+    pub fn remove_tap(&mut self, id: u64) -> Option<Box<TapWriter>> {
+        let Pipeline { taps, events, .. } = &mut self.pipeline;
+        taps.remove(id, events)
     }
 
     /// Whether a sweep or an expiry is pending, so that the worker should be polled again soon even if nothing

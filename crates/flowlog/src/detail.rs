@@ -7,7 +7,8 @@
 
 mod wire;
 
-pub(crate) use wire::{decode, encode};
+pub use wire::decode;
+pub(crate) use wire::encode;
 
 use l7::http::Version;
 use l7::kafka::{KafkaRequest, KafkaResponse};

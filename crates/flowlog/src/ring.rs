@@ -8,7 +8,7 @@
 //! whoever has the event finds its content; both go or neither.
 
 use crate::detail::{self, Detail, MAX_ENCODED, Message};
-use crate::event::{EventKind, FlowEvent};
+use crate::event::{EventKind, FlowEvent, MessageVerdict};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,7 +42,7 @@ impl EventRing {
         let shed = Arc::new(AtomicU64::new(0));
         let buffer = || vec![0; PREFIX + MAX_ENCODED].into_boxed_slice();
         (
-            EventWriter { producer, content, buffer: buffer(), shed: 0, published: Arc::clone(&shed) },
+            EventWriter { producer, content, buffer: buffer(), shed: 0, published, heard: None },
             EventReader { consumer, contents, buffer: buffer(), published: shed },
         )
     }
@@ -57,9 +57,88 @@ pub struct EventWriter {
     shed: u64,
     published: Arc<AtomicU64>,
 }
+    heard: Option<Box<Heard>>,
+}
+
+/// The first few messages since somebody began to listen, for whoever wants to know what one call brought about. Of
+/// a fixed size; shed events are heard too.
+#[derive(Debug, Default)]
+pub struct Heard {
+    messages: Vec<(FlowEvent, u16)>,
+    most: usize,
+    said: Vec<u8>,
+    room: usize,
+    judged: u32,
+    refused: bool,
+}
+
+impl Heard {
+    /// Room for so many messages, and so many bytes of what they say.
+    #[must_use]
+    pub fn new(messages: usize, bytes: usize) -> Self {
+        Self {
+            messages: Vec::with_capacity(messages),
+            most: messages,
+            said: Vec::with_capacity(bytes),
+            room: bytes,
+            ..Self::default()
+        }
+    }
+
+    /// Listens anew.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+        self.said.clear();
+        (self.judged, self.refused) = (0, false);
+    }
+
+    /// Those that found room, each with how many of the bytes are its.
+    #[must_use]
+    pub fn messages(&self) -> &[(FlowEvent, u16)] {
+        &self.messages
+    }
+
+    /// What they say one after the other, for [`detail::decode`].
+    #[must_use]
+    pub fn said(&self) -> &[u8] {
+        &self.said
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn judged(&self) -> u32 {
+        self.judged
+    }
+
+    /// Whether one of them was refused.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        self.refused
+    }
+
+    fn hear(&mut self, event: &FlowEvent, said: &[u8]) {
+        let EventKind::Message { verdict, .. } = event.kind else { return };
+        self.judged = self.judged.saturating_add(1);
+        self.refused |= matches!(verdict, MessageVerdict::Dropped(_) | MessageVerdict::Error);
+        let Ok(len) = u16::try_from(said.len()) else { return };
+        if self.messages.len() < self.most && said.len() <= self.room - self.said.len() {
+            self.messages.push((*event, len));
+            self.said.extend_from_slice(said);
+        }
+    }
 
 impl EventWriter {
     /// Hands `event` over, or counts it as shed when the ring is full. Never blocks.
+    /// Listens with `heard` from now on, or no more; what was listened with before is handed back.
+    pub fn hear(&mut self, heard: Option<Box<Heard>>) -> Option<Box<Heard>> {
+        std::mem::replace(&mut self.heard, heard)
+    }
+
+    /// What was heard, if anybody listens.
+    pub fn heard_mut(&mut self) -> Option<&mut Heard> {
+        self.heard.as_deref_mut()
+    }
+
     #[inline]
     pub fn record(&mut self, event: FlowEvent) {
         if matches!(event.kind, EventKind::Message { .. }) {
@@ -77,7 +156,12 @@ impl EventWriter {
             return self.record(event);
         }
         match self.buffer.get_mut(PREFIX..).and_then(|buffer| detail::encode(detail, buffer)) {
-            Some(len) => self.put(event, len),
+            Some(len) => {
+                if let Some(heard) = &mut self.heard {
+                    heard.hear(&event, self.buffer.get(PREFIX..PREFIX + len).unwrap_or_default());
+                }
+                self.put(event, len);
+            }
             None => self.shed_one(),
         }
     }

@@ -191,8 +191,9 @@ enum Decoded {
     Anomaly(u8),
 }
 
-/// Reads what [`encode`] wrote; `None` for anything else.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Message> {
+/// Reads what a worker wrote; `None` for anything else.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Message> {
     let (form, rest) = postcard::take_from_bytes::<Decoded>(bytes).ok()?;
     if !rest.is_empty() {
         return None;
