@@ -32,8 +32,9 @@ pub struct L7Config {
     pub mid_stream: MidStream,
     /// Connections inspected at a time. Beyond it new ones that have to be are refused.
     pub max_connections: usize,
-    /// Bytes of undecided messages kept at a time. Beyond it a connection that adds to them is ended.
-    pub max_undecided: usize,
+    /// Bytes of messages kept at a time: undecided, unacknowledged, or ours to deliver. A port may keep as much as is
+    /// still free for all; beyond it a connection that adds to them is ended.
+    pub max_bytes: usize,
     /// How long a DNS answer may wait for its addresses to come into force before it is dropped.
     pub answer_timeout: Duration,
 }
@@ -44,7 +45,7 @@ impl Default for L7Config {
             settings: l7::Settings::default(),
             mid_stream: MidStream::Reset,
             max_connections: 65_536,
-            max_undecided: 64 << 20,
+            max_bytes: 64 << 20,
             answer_timeout: Duration::from_secs(1),
         }
     }

@@ -292,6 +292,11 @@ impl Conntrack {
         Ok(id)
     }
 
+    /// A leg was allowed to send up to `edge` in the other's name.
+    pub(crate) fn widen(&mut self, id: ConnId, leg: Leg, edge: u32) {
+        self.slab[id.0 as usize].tcp.widen(leg, edge);
+    }
+
     /// Follows a packet of a known connection: counts it, moves the state, puts the time-out off.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ impl About {
         match packet.l4_header {
             L4::Tcp(tcp) => event.tcp_flags = tcp.flags,
             L4::Icmp(Icmp { kind, code, .. }) => event.icmp = (kind, code),
+            L4::Sctp(sctp) => event.icmp = (sctp.first_chunk, 0),
             _ => {}
         }
         event.len = packet.ip_len();

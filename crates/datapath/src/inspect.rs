@@ -10,9 +10,11 @@
 //! ([`MidStream`](crate::config::MidStream)); another protocol resets it.
 
 mod datagram;
+mod share;
 mod speaker;
 mod table;
 
+pub(crate) use share::Share;
 pub(crate) use speaker::SideRules;
 pub use table::InspectionLoad;
 pub(crate) use table::{Inspections, NONE};
@@ -115,10 +117,20 @@ impl Pipeline {
         } else {
             Protocol::Datagrams(dns::Udp::new())
         };
+        let ports = [conn.in_port, conn.out_port];
         let handle = self.conntrack.handle(id);
         let slot = self
             .inspections
-            .insert(Inspection { conn: handle, plan, protocol, asked: None, cut: false, counted: (0, 0) })
+            .insert(Inspection {
+                conn: handle,
+                plan,
+                protocol,
+                asked: None,
+                cut: false,
+                ports,
+                counted: Default::default(),
+                queued: false,
+            })
             .ok_or(DropReason::L7Backpressure)?;
         self.conntrack.get_mut(id).verdict.inspection = slot;
         Ok(())
@@ -207,15 +219,19 @@ impl Pipeline {
         let side = segment.side;
         let (packet, is_reply) = (segment.packet, side == Side::Server);
         let ends = self.ends(id);
-        let Inspection { protocol: Protocol::Stream(splice), plan, asked, .. } = inspection else {
+        let Inspection { protocol: Protocol::Stream(splice), plan, asked, ports, counted, .. } = inspection
+        else {
             return io.release(segment.frame);
         };
-        let overfull = self.inspections.bytes > self.config.l7.max_undecided && splice.bytes() > 0;
+        let mine = usize::from(is_reply);
+        let shares = &self.inspections.shares;
+        let overfull = shares.is_overfull(ports[mine], self.config.l7.max_bytes) && counted[mine].bytes > 0;
+        let may_hold = ports.map(|port| shares.may_hold(port, MAX_FRAMES));
         let mut arrival = if overfull && !splice.is_closing() {
             io.release(segment.frame);
             Some(Arrival::Ended(End::Anomaly(l7::Anomaly::SegmentOverflow), None))
         } else {
-            self.drive(snapshot, plan, asked, id, now, |drive, scratch| {
+            self.drive(snapshot, plan, asked, may_hold, id, now, |drive, scratch| {
                 Some(splice.arrive(io, segment, scratch, drive))
             })
         };
@@ -254,7 +270,7 @@ impl Pipeline {
                     break;
                 }
             }
-            arrival = self.drive(snapshot, plan, asked, id, now, |drive, scratch| {
+            arrival = self.drive(snapshot, plan, asked, may_hold, id, now, |drive, scratch| {
                 splice.arrive_late(io, side, scratch, drive)
             });
         }
@@ -267,12 +283,12 @@ impl Pipeline {
         snapshot: &Snapshot,
         plan: &Plan,
         asked: &mut Option<u64>,
+        may_hold: [bool; 2],
         id: ConnId,
         now: Instant,
         work: impl FnOnce(&mut Drive<'_>, &mut Vec<u8>) -> R,
     ) -> R {
         let Self { conntrack, events, inspections, config, .. } = self;
-        let may_hold = inspections.frames < MAX_FRAMES;
         let Inspections { learn, said, scratch, .. } = inspections;
         let mut judge = Speaker {
             conn: conntrack.get(id),
@@ -324,8 +340,9 @@ impl Pipeline {
     ) {
         let ends = self.ends(id);
         let slot = self.conntrack.get(id).verdict.inspection;
-        let may_hold = self.inspections.frames < MAX_FRAMES;
-        let Inspection { protocol: Protocol::Stream(splice), cut, .. } = inspection else { return };
+        let shares = &self.inspections.shares;
+        let may_hold = inspection.ports.map(|port| shares.may_hold(port, MAX_FRAMES));
+        let Inspection { protocol: Protocol::Stream(splice), cut, queued, .. } = inspection else { return };
         self.relay(io, snapshot, splice, &ends, fresh, may_hold, now);
         if splice.is_closing() && !*cut && splice.is_said() {
             *cut = true;
@@ -338,7 +355,8 @@ impl Pipeline {
             self.events.record(events::closed(self.conntrack.get(id), CloseReason::Reset, now));
             self.conntrack.revoke(id, now);
         }
-        if splice.waits() && !self.inspections.waiting.contains(&slot) {
+        if splice.waits() && !*queued {
+            *queued = true;
             self.inspections.waiting.push(slot);
         }
         if let Some(due) = splice.arm() {
@@ -375,12 +393,15 @@ impl Pipeline {
             self.inspections.seen = seen;
             for slot in std::mem::take(&mut self.inspections.waiting) {
                 self.with_inspection(io, snapshot, slot, now, |pipeline, _, inspection, id| {
+                    inspection.queued = false;
                     let Inspection { protocol: Protocol::Stream(splice), plan, asked, .. } = inspection
                     else {
                         return;
                     };
-                    let outcome =
-                        pipeline.drive(snapshot, plan, asked, id, now, |drive, _| splice.resume(drive));
+                    // It takes nothing in.
+                    let may_hold = [true; 2];
+                    let outcome = pipeline
+                        .drive(snapshot, plan, asked, may_hold, id, now, |drive, _| splice.resume(drive));
                     if let Err(end) = outcome {
                         pipeline.end(snapshot, splice, id, end, now);
                     }

@@ -80,8 +80,8 @@ pub(crate) struct Drive<'a> {
     pub(crate) said: &'a mut [Vec<u8>; 2],
     /// Whether anomalies and refusals only are told and everything passes.
     pub(crate) lenient: bool,
-    /// Whether frames may wait.
-    pub(crate) may_hold: bool,
+    /// Whether frames of the client, and of the server, may wait.
+    pub(crate) may_hold: [bool; 2],
 }
 
 const fn index(side: Side) -> usize {
@@ -141,6 +141,14 @@ impl Splice {
             return *tcp;
         };
         Tcp { ack: base.wrapping_add(stream.cuts.input(y) as u32), ..*tcp }
+    }
+
+    /// One past the last number that `side` was told it may send; more than the other side allows where we take bytes
+    /// over.
+    pub(crate) fn offered(&self, side: Side) -> Option<u32> {
+        let stream = &self.streams[index(side)];
+        let window = u64::from(stream.told_window) << self.voices[index(side.opposite())].shift;
+        Some(self.voices[index(side)].base?.wrapping_add((stream.told + window) as u32))
     }
 
     /// The output offset of the other side's stream that this segment acknowledges.

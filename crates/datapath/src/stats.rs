@@ -7,6 +7,63 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Most ports a worker counts for; port numbers at or above it share the last slot.
 pub const MAX_PORTS: usize = 1024;
 
+/// Observations by powers of two: slot `k` has those of at most `2^k`, the last slot all larger ones too.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Log2<const N: usize> {
+    counts: [u64; N],
+    sum: u64,
+}
+
+impl<const N: usize> Default for Log2<N> {
+    fn default() -> Self {
+        Self { counts: [0; N], sum: 0 }
+    }
+}
+
+impl<const N: usize> Log2<N> {
+    /// Adds `times` observations of `value`.
+    #[inline]
+    pub fn observe(&mut self, value: u64, times: u64) {
+        let slot = (u64::BITS - value.saturating_sub(1).leading_zeros()) as usize;
+        if let Some(count) = self.counts.get_mut(slot.min(N.saturating_sub(1))) {
+            *count += times;
+        }
+        self.sum = self.sum.wrapping_add(value.wrapping_mul(times));
+    }
+
+    /// Observations in each slot.
+    #[must_use]
+    pub const fn counts(&self) -> &[u64; N] {
+        &self.counts
+    }
+
+    /// What was observed, summed up.
+    #[must_use]
+    pub const fn sum(&self) -> u64 {
+        self.sum
+    }
+}
+
+/// Bursts that found frames.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct BurstStats {
+    /// Frames in each: slots for 1 to 64.
+    pub frames: Log2<7>,
+    /// Nanoseconds that a burst took from before it was received until it was sent, of those that were timed.
+    pub nanos: Log2<31>,
+    /// The same divided by the burst's frames, once for each frame.
+    pub frame_nanos: Log2<31>,
+}
+
+impl BurstStats {
+    /// A burst was timed.
+    pub fn timed(&mut self, frames: usize, nanos: u64) {
+        let frames = frames.max(1) as u64;
+        self.nanos.observe(nanos, 1);
+        self.frame_nanos.observe(nanos / frames, frames);
+    }
+}
+
 /// Frames and bytes of one port.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct PortStats {
@@ -41,6 +98,8 @@ pub struct Stats {
     pub rejudged: u64,
     /// Frames made here: ICMP errors, resets, ARP and neighbour answers.
     pub generated: u64,
+    /// How many frames came at a time, and how long they took.
+    pub bursts: BurstStats,
     /// Per port, by number.
     pub ports: Vec<PortStats>,
 }
@@ -56,6 +115,7 @@ impl Default for Stats {
             connections_closed: 0,
             rejudged: 0,
             generated: 0,
+            bursts: BurstStats::default(),
             ports: vec![PortStats::default(); MAX_PORTS],
         }
     }
@@ -90,6 +150,10 @@ pub struct SharedLoad {
     pub idle_polls: AtomicU64,
     /// Times the worker went to sleep.
     pub sleeps: AtomicU64,
+    /// Times that something ended its sleep before the time was up.
+    pub wakeups: AtomicU64,
+    /// Nanoseconds it slept.
+    pub slept_nanos: AtomicU64,
     /// Nanoseconds of the worker's clock at its last poll: the heartbeat.
     pub last_poll: AtomicU64,
 }
@@ -97,6 +161,31 @@ pub struct SharedLoad {
 impl SharedLoad {
     /// Adds without the cost of a read-modify-write: there is one writer.
     pub fn bump(counter: &AtomicU64) {
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        Self::add(counter, 1);
+    }
+
+    /// The same for more than one.
+    pub fn add(counter: &AtomicU64, n: u64) {
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_of_two_are_upper_bounds() {
+        let mut log = Log2::<4>::default();
+        for value in [0, 1, 2, 3, 4, 5, 8, 9, u64::MAX] {
+            log.observe(value, 1);
+        }
+        assert_eq!(log.counts(), &[2, 1, 2, 4], "at most 1, 2, 4, and the rest");
+        let mut bursts = BurstStats::default();
+        bursts.timed(64, 6_400);
+        bursts.timed(0, 3);
+        assert_eq!((bursts.nanos.sum(), bursts.frame_nanos.sum()), (6_403, 6_403));
+        assert_eq!((bursts.nanos.counts()[13], bursts.frame_nanos.counts()[7]), (1, 64));
+        assert_eq!(bursts.frame_nanos.counts().iter().sum::<u64>(), 65);
     }
 }

@@ -274,16 +274,15 @@ impl Pipeline {
             if splice.is_own_syn(inspect::side_of(leg), &tcp))
     }
 
-    /// The packet with the numbers of the sender of what it acknowledges.
-    fn canonical(&self, id: ConnId, leg: Leg, packet: &Packet) -> Packet {
+    /// A segment as the connection table is to see it, which knows nothing of what was put in, swallowed or taken over.
+    fn canonical(&mut self, id: ConnId, leg: Leg, packet: &Packet) -> Packet {
         let splice = self.inspections.splice(self.conntrack.get(id).verdict.inspection);
-        match (splice, packet.l4_header) {
-            (Some(splice), L4::Tcp(tcp)) => {
-                let tcp = splice.canonical(inspect::side_of(leg), &tcp);
-                Packet { l4_header: L4::Tcp(tcp), ..*packet }
-            }
-            _ => *packet,
+        let (Some(splice), L4::Tcp(tcp)) = (splice, packet.l4_header) else { return *packet };
+        let side = inspect::side_of(leg);
+        if let Some(edge) = splice.offered(side) {
+            self.conntrack.widen(id, leg, edge);
         }
+        Packet { l4_header: L4::Tcp(splice.canonical(side, &tcp)), ..*packet }
     }
 
     fn revoke(&mut self, id: ConnId, now: Instant) {

@@ -78,6 +78,7 @@ impl<I: PacketIo> Worker<I> {
         }
         let frames = burst.len();
         if frames > 0 {
+            pipeline.stats.bursts.frames.observe(frames as u64, 1);
             parses.clear();
             parses.extend(burst.iter().map(|frame| pipeline.parse(io, frame)));
             pipeline.conntrack.warm(parses.iter().filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
@@ -113,6 +114,18 @@ impl<I: PacketIo> Worker<I> {
         &self.pipeline.stats
     }
 
+    /// Whoever owns the clock says how long the burst took that was just polled.
+    #[inline]
+    pub fn timed(&mut self, frames: usize, took: Duration) {
+        self.pipeline.stats.bursts.timed(frames, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Its settings.
+    #[must_use]
+    pub fn config(&self) -> &DatapathConfig {
+        &self.pipeline.config
+    }
+
     /// The connection table.
     #[must_use]
     pub fn conntrack(&self) -> &Conntrack {
@@ -129,19 +142,6 @@ impl<I: PacketIo> Worker<I> {
         self.pipeline.inspections.set_learning(learn);
     }
 
-    /// What inspection holds.
-    #[must_use]
-    pub fn inspection(&self) -> InspectionLoad {
-        self.pipeline.inspections.load()
-    }
-
-    /// When the worker must be polled again though nothing arrives: an inspected connection waits for it. Timers of
-    /// the connection table are not that exact.
-    #[must_use]
-    pub fn next_timer(&self) -> Option<Instant> {
-        self.pipeline.inspections.next_timer()
-    }
-
     /// Opens a tap, from the next frame on.
     ///
     /// # Errors
@@ -155,6 +155,19 @@ impl<I: PacketIo> Worker<I> {
     pub fn remove_tap(&mut self, id: u64) -> Option<Box<TapWriter>> {
         let Pipeline { taps, events, .. } = &mut self.pipeline;
         taps.remove(id, events)
+    }
+
+    /// What inspection holds.
+    #[must_use]
+    pub fn inspection(&self) -> InspectionLoad {
+        self.pipeline.inspections.load()
+    }
+
+    /// When the worker must be polled again though nothing arrives: an inspected connection waits for it. Timers of
+    /// the connection table are not that exact.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<Instant> {
+        self.pipeline.inspections.next_timer()
     }
 
     /// Whether a sweep or an expiry is pending, so that the worker should be polled again soon even if nothing

@@ -186,6 +186,13 @@ impl Tracking {
         (u32::from(self.max_win[leg]) << self.shift(leg)).max(1)
     }
 
+    /// Somebody else allows this leg to send up to there.
+    pub(super) fn widen(&mut self, leg: Leg, edge: u32) {
+        if self.known(leg.index()) {
+            self.edge[leg.index()] = later(edge, self.edge[leg.index()]);
+        }
+    }
+
     /// Follows one segment.
     pub(super) fn step(&mut self, leg: Leg, tcp: &Tcp) -> Result<Step, DropReason> {
         if tcp.flags.rst() {

@@ -1,13 +1,14 @@
 //! The inspections of one worker: bounded, with timers and a list of those that wait for the snapshot.
 
 use super::Plan;
+use super::share::{Share, Shares};
 use crate::conntrack::ConnHandle;
 use crate::learn::LearnWriter;
 use crate::splice::Splice;
 use crate::verify::Completion;
 use core::cmp::Reverse;
 use l7::dns;
-use packet::{Frame, Instant, Packet};
+use packet::{Frame, Instant, Packet, PortId};
 use std::collections::{BinaryHeap, VecDeque};
 
 /// No inspection.
@@ -28,8 +29,12 @@ pub(crate) struct Inspection {
     pub(super) asked: Option<u64>,
     /// Whether its ends were told that it is over.
     pub(super) cut: bool,
-    /// What was counted of it in the totals: frames and bytes.
-    pub(super) counted: (usize, usize),
+    /// Where its client and its server are.
+    pub(super) ports: [PortId; 2],
+    /// What was counted of it in the shares of these ports.
+    pub(super) counted: [Share; 2],
+    /// Whether it is on the list of those that wait for the snapshot.
+    pub(super) queued: bool,
 }
 
 /// A DNS answer in a datagram that waits.
@@ -50,7 +55,7 @@ pub struct InspectionLoad {
     pub connections: usize,
     /// Frames that wait for a decision, or behind a gap.
     pub frames: usize,
-    /// Bytes of messages that are not whole yet.
+    /// Bytes kept of messages: undecided, unacknowledged, or ours to deliver.
     pub bytes: usize,
     /// DNS answers that wait for their addresses to be in force.
     pub answers: usize,
@@ -75,10 +80,8 @@ pub(crate) struct Inspections {
     pub(super) said: [Vec<u8>; 2],
     /// Payloads of frames in several buffers; reused.
     pub(crate) scratch: Vec<u8>,
-    /// Frames that wait on all connections.
-    pub(super) frames: usize,
-    /// Undecided bytes kept for all connections.
-    pub(super) bytes: usize,
+    /// What is kept for whom.
+    pub(super) shares: Shares,
 }
 
 impl Inspections {
@@ -94,8 +97,8 @@ impl Inspections {
 
     /// What they hold.
     pub(crate) fn load(&self) -> InspectionLoad {
-        let Self { live, frames, bytes, answers, .. } = self;
-        InspectionLoad { connections: *live, frames: *frames, bytes: *bytes, answers: answers.len() }
+        let Share { frames, bytes } = self.shares.total();
+        InspectionLoad { connections: self.live, frames, bytes, answers: self.answers.len() }
     }
 
     /// Adds one; `None` when the table is full.
@@ -131,13 +134,18 @@ impl Inspections {
     /// Puts it back and counts what it keeps.
     pub(super) fn put_back(&mut self, slot: u32, mut inspection: Box<Inspection>) {
         let counted = match &inspection.protocol {
-            Protocol::Stream(splice) => (splice.frames(), splice.bytes()),
-            Protocol::Datagrams(_) => (0, 0),
+            Protocol::Stream(splice) => splice.keeps(),
+            Protocol::Datagrams(_) => [Share::default(); 2],
         };
-        self.frames = self.frames + counted.0 - inspection.counted.0;
-        self.bytes = self.bytes + counted.1 - inspection.counted.1;
+        self.count(&inspection, counted);
         inspection.counted = counted;
         self.slots[slot as usize] = Some(inspection);
+    }
+
+    fn count(&mut self, inspection: &Inspection, now: [Share; 2]) {
+        for ((port, before), after) in inspection.ports.into_iter().zip(inspection.counted).zip(now) {
+            self.shares.replace(port, before, after);
+        }
     }
 
     /// Ends one whose connection is gone; answers it, with the frames that wait in it.
@@ -145,8 +153,7 @@ impl Inspections {
         let inspection = self.slots.get_mut(slot as usize)?.take()?;
         self.free.push(slot);
         self.live -= 1;
-        self.frames -= inspection.counted.0;
-        self.bytes -= inspection.counted.1;
+        self.count(&inspection, [Share::default(); 2]);
         Some(inspection)
     }
 

@@ -25,7 +25,8 @@ pub(crate) enum Arrival {
     Waits,
     /// It has no bytes and can be passed on at once.
     Bare(Segment),
-    /// It asks whether the other end is there; with that output offset, and without its byte, so will we.
+    /// It asks whether the other end is there, or takes something; with that output offset, and without its byte, so
+    /// will we.
     Probe(Frame, u64),
     /// It is of no use.
     Over(Frame),
@@ -134,10 +135,16 @@ impl Splice {
         let acked = stream.cuts.input(stream.acked);
         if end + u64::from(tcp.flags.fin()) <= acked {
             // Nothing that the receiver would look at. It is not passed on, since nobody compares it any more.
+            // Just before what the receiver expects, so that it answers.
+            let asked = stream.acked.wrapping_sub(1);
             if tcp.payload_len == 1 && end == acked {
-                return Arrival::Probe(frame, stream.cuts.output(start));
+                return Arrival::Probe(frame, asked);
             }
             stream.ack_due = true;
+            if stream.edge <= stream.acked {
+                // Its window is shut as far as is known here; what opened it may have been lost.
+                return Arrival::Probe(frame, asked);
+            }
             return Arrival::Over(frame);
         }
         let mut held = Held {
@@ -160,7 +167,7 @@ impl Splice {
             Intake::Refuse(reason) => return Arrival::Refused(held.frame, reason),
             Intake::Ahead => {
                 stream.ack_due = true;
-                if !drive.may_hold
+                if !drive.may_hold[i]
                     || stream.ahead.len() >= MAX_AHEAD
                     || stream.ahead.iter().any(|other| other.start == start)
                 {

@@ -1,6 +1,8 @@
 //! The end of a connection in our name: what is still said, to whom, and when it is over.
 
+use super::stream::Stream;
 use super::{Splice, index};
+use crate::inspect::Share;
 use l7::{Side, Step};
 use packet::Frame;
 
@@ -54,13 +56,16 @@ impl Splice {
         })
     }
 
-    /// Frames that wait here.
-    pub(crate) fn frames(&self) -> usize {
-        self.streams.iter().map(|stream| stream.held.len() + stream.ahead.len()).sum()
-    }
-
-    /// Bytes kept for this connection on the heap.
-    pub(crate) fn bytes(&self) -> usize {
-        self.streams.iter().map(|stream| stream.pending.len()).sum()
+    /// What is kept for the client and for the server: for its sender what is undecided or was not acknowledged, and
+    /// for the client also what is ours to deliver, because it is made of what it asked.
+    pub(crate) fn keeps(&self) -> [Share; 2] {
+        let [up, down] = &self.streams;
+        let owed = up.owed.len() + down.owed.len();
+        let of = |stream: &Stream| Share {
+            frames: stream.held.len() + stream.ahead.len(),
+            bytes: stream.pending.len() + stream.kept.len(),
+        };
+        let (client, server) = (of(up), of(down));
+        [Share { bytes: client.bytes + owed, ..client }, server]
     }
 }

@@ -25,6 +25,11 @@ impl Kept {
         self.bytes.len() < MAX_KEPT
     }
 
+    /// Bytes kept.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Behind the last byte kept.
     pub(super) fn end(&self) -> u64 {
         if self.runs.is_empty() { 0 } else { self.end }

@@ -74,6 +74,11 @@ pub(super) struct Receiver {
 }
 
 impl Owed {
+    /// Bytes owed.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether nothing is owed.
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty() && (self.fin.is_none() || self.fin_acknowledged)
@@ -189,7 +194,8 @@ impl Owed {
         let Some(run) = self.runs.front() else {
             return self.fin.filter(|_| self.fin_sent).map(|at| Piece { at, bytes: &[], fin: true });
         };
-        if to.acked < run.at && to.sent <= run.at {
+        if to.acked < run.at {
+            // What comes before is its sender's to repeat: it says nothing about the receiver.
             return None;
         }
         let from =

@@ -31,7 +31,7 @@ impl Ends {
 
 impl Pipeline {
     /// Passes on what is decided on both streams, `fresh` behind what waits already, says what is owed, and acknowledges
-    /// what has to be. `may_hold`: whether frames may go on waiting; else their bytes are taken over.
+    /// what has to be. `may_hold`: whether frames of client and server may go on waiting; else their bytes are taken over.
     pub(crate) fn relay<I: PacketIo>(
         &mut self,
         io: &mut I,
@@ -39,7 +39,7 @@ impl Pipeline {
         splice: &mut Splice,
         ends: &Ends,
         mut fresh: Option<(Side, Held)>,
-        may_hold: bool,
+        may_hold: [bool; 2],
         now: Instant,
     ) {
         for side in [Side::Client, Side::Server] {
@@ -65,7 +65,7 @@ impl Pipeline {
                     stream.take_over();
                 }
             } else {
-                if stream.taking || stream.held.len() > MAX_HELD || !may_hold {
+                if stream.taking || stream.held.len() > MAX_HELD || !may_hold[index(side)] {
                     stream.take_over();
                     stream.held.drain(..).for_each(|held| io.release(held.frame));
                 } else if stream.hold_until.is_none() {

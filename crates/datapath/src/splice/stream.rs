@@ -166,12 +166,15 @@ impl Stream {
     }
 
     /// Where passing on ends for now. Bytes beyond what the receiver takes can only come because their sender was
-    /// offered more, or because others were put in before them.
+    /// offered more, or because others were put in before them. One byte passes all the same where the window is shut:
+    /// the sender asks whether it still is (RFC 9293 §3.8.6.1), and nobody else would, if the answer that opened it was
+    /// lost.
     pub(super) fn passable(&self, from: u64, to: u64) -> u64 {
         if !self.overdrawn && self.cuts.none() {
             return to;
         }
-        let room = self.edge.saturating_sub(self.cuts.output(from));
+        let at = self.cuts.output(from);
+        let room = self.edge.saturating_sub(at).max(u64::from(at == self.acked));
         to.min(from.saturating_add(room))
     }
 

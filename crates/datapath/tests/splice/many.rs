@@ -31,7 +31,7 @@ pub fn play_all(rules: Rules, length: Length, runs: u64) {
     let runs = number("SPLICE_RUNS").unwrap_or(runs);
     let start = number("SPLICE_START").unwrap_or(0);
     let stop = std::env::var_os("SPLICE_ALL").is_none();
-    let mut failed = 0;
+    let (mut failed, mut stalled) = (0, 0);
     let clock = Instant::now();
     let mut total = Report::default();
     for seed in start..start + runs {
@@ -40,6 +40,7 @@ pub fn play_all(rules: Rules, length: Length, runs: u64) {
             Ok(report) => {
                 total.took += report.took;
                 total.frames += report.frames;
+                stalled += u64::from(report.stalled);
             }
             Err(what) if stop => panic!("seed {seed}: {what}\nplay it alone: SPLICE_SEED={seed}"),
             Err(what) => {
@@ -49,6 +50,8 @@ pub fn play_all(rules: Rules, length: Length, runs: u64) {
         }
     }
     assert!(failed == 0, "{failed} of {runs} schedules failed");
+    assert!(stalled * 1_000 <= runs, "{stalled} of {runs} schedules were not played to their end");
+    println!("{stalled} not played to their end, because a stack fell silent");
     let rate = runs as f64 / clock.elapsed().as_secs_f64();
     println!(
         "{runs} schedules ({rules:?}, {length:?}, seeds from {start}), {rate:.0}/s, {} frames, {:?} of simulated time",

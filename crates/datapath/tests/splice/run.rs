@@ -23,6 +23,8 @@ pub struct Report {
     pub took: Duration,
     /// Frames that left the worker.
     pub frames: u64,
+    /// Whether a stack stopped repeating what its peer waits for, so that nobody can tell how it would have ended.
+    pub stalled: bool,
 }
 
 /// A pod: stack, application's view of it, and the wires to and from the worker.
@@ -120,15 +122,23 @@ impl Run {
     pub fn play(mut self) -> Result<Report, String> {
         let deadline = self.started + PATIENCE;
         while !self.is_done() {
+            if self.pods.iter_mut().any(|pod| pod.stack.is_stalled(self.node.now)) {
+                return Ok(self.report(true));
+            }
             if self.node.now >= deadline {
                 return Err(format!("stuck: {}", self.progress()));
             }
             self.moment().map_err(|what| format!("{what}\n  {}", self.progress()))?;
             self.advance();
         }
-        let took = self.node.now.saturating_since(self.started);
+        let report = self.report(false);
         self.aftermath().map_err(|what| format!("{what}\n  {}", self.progress()))?;
-        Ok(Report { took, frames: self.pods.iter().map(|pod| pod.watch.frames).sum() })
+        Ok(report)
+    }
+
+    fn report(&self, stalled: bool) -> Report {
+        let took = self.node.now.saturating_since(self.started);
+        Report { took, frames: self.pods.iter().map(|pod| pod.watch.frames).sum(), stalled }
     }
 
     fn is_done(&self) -> bool {

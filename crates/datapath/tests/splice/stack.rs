@@ -110,7 +110,7 @@ impl Stack {
         let mut sockets = SocketSet::new(Vec::new());
         let handle = sockets.add(socket);
         let (shift, paws, isn) = (Shift::default(), Paws::default(), spec.isn);
-        let stall = Stall { latest: None, end: None, quiet_since: now };
+        let stall = Stall { latest: None, edge: None, end: None, quiet_since: now, said: now };
         Self { interface, sockets, handle, wire, shift, isn, paws, stall, port, v6 }
     }
 
@@ -165,6 +165,13 @@ impl Stack {
         sent
     }
 
+    /// Whether the stack leaves bytes that its peer takes unrepeated for longer than any time-out (RFC 6298 §2.4: 60
+    /// seconds at most). smoltcp 0.14 does, now and then, in LAST-ACK and behind windows of zero.
+    pub fn is_stalled(&mut self, now: Instant) -> bool {
+        let unacknowledged = self.socket().send_queue() > 0;
+        unacknowledged && self.stall.is_due(now)
+    }
+
     /// When it wants to work again.
     pub fn wakes(&mut self, now: Instant) -> Option<Instant> {
         let at = self.interface.poll_at(stack_time(now), &self.sockets)?;
@@ -200,13 +207,23 @@ fn is_probe(frame: &[u8]) -> bool {
 struct Stall {
     /// What came last: its acknowledgement and window say how far we may go.
     latest: Option<packet::Tcp>,
+    /// How far any window allowed to go.
+    edge: Option<u32>,
     /// One past what the stack sent.
     end: Option<u32>,
     quiet_since: Instant,
+    /// When bytes were sent last.
+    said: Instant,
 }
 
 impl Stall {
     const PATIENCE: Duration = Duration::from_millis(700);
+    const STALLED: Duration = Duration::from_secs(120);
+
+    fn is_due(&self, now: Instant) -> bool {
+        let open = self.latest.zip(self.edge).is_some_and(|(tcp, edge)| edge != tcp.ack);
+        open && now.saturating_since(self.said) >= Self::STALLED
+    }
 
     fn note_received(&mut self, frame: &[u8]) {
         if let Some((tcp, _)) = tcp_of(frame)
@@ -214,13 +231,17 @@ impl Stall {
             && self.latest.is_none_or(|old| (tcp.ack.wrapping_sub(old.ack) as i32) >= 0)
         {
             self.latest = Some(tcp);
+            let edge = tcp.ack.wrapping_add(u32::from(tcp.window));
+            if self.edge.is_none_or(|old| (edge.wrapping_sub(old) as i32) > 0) {
+                self.edge = Some(edge);
+            }
         }
     }
 
     fn note_sent(&mut self, sent: &[Vec<u8>], now: Instant) {
         for (tcp, _) in sent.iter().filter_map(|frame| tcp_of(frame)) {
             if tcp.payload_len > 0 {
-                self.quiet_since = now;
+                (self.quiet_since, self.said) = (now, now);
             }
             let control = u32::from(tcp.flags.syn()) + u32::from(tcp.flags.fin());
             let end = tcp.seq.wrapping_add(tcp.payload_len).wrapping_add(control);

@@ -17,9 +17,10 @@ pub struct L7 {
     pub mid_stream: MidStream,
     /// Connections inspected at a time. Beyond it new ones that have to be are refused.
     pub max_connections: usize,
-    /// Memory for undecided messages in MiB. Beyond it a connection that adds to it is ended.
-    #[serde(rename = "maxUndecidedMiB")]
-    pub max_undecided_mib: usize,
+    /// Memory in MiB for messages that are undecided, unacknowledged, or ours to deliver. One port may use as much as is
+    /// still free for all; beyond it a connection that adds to it is ended.
+    #[serde(rename = "memoryMiB")]
+    pub memory_mib: usize,
     /// Longest head of an HTTP message in KiB.
     #[serde(rename = "maxHeadKiB")]
     pub max_head_kib: usize,
@@ -44,7 +45,7 @@ impl Default for L7 {
         Self {
             mid_stream: MidStream::Reset,
             max_connections: config.max_connections,
-            max_undecided_mib: config.max_undecided >> 20,
+            memory_mib: config.max_bytes >> 20,
             max_head_kib: settings.max_head >> 10,
             max_headers: settings.max_headers,
         }
@@ -59,7 +60,7 @@ impl L7 {
             MidStream::Pass => datapath::config::MidStream::Pass,
         };
         config.max_connections = self.max_connections;
-        config.max_undecided = self.max_undecided_mib << 20;
+        config.max_bytes = self.memory_mib << 20;
         config.settings.max_head = self.max_head_kib << 10;
         config.settings.max_headers = self.max_headers;
     }
@@ -71,7 +72,7 @@ impl L7 {
             if fits { Ok(()) } else { Err((key, format!("must be from {least} to {most}"))) }
         };
         within("l7.maxConnections", self.max_connections, 1, 1 << 20)?;
-        within("l7.maxUndecidedMiB", self.max_undecided_mib, 1, 4096)?;
+        within("l7.memoryMiB", self.memory_mib, 1, 4096)?;
         within("l7.maxHeadKiB", self.max_head_kib, 1, MAX_HEAD_KIB)?;
         within("l7.maxHeaders", self.max_headers, 1, 1000)
     }
