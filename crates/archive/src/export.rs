@@ -181,7 +181,10 @@ impl Exporters {
     pub fn stop(&self) {
         let running = std::mem::take(&mut self.lock().running);
         running.values().for_each(|running| running.worker.ask());
-        running.into_values().for_each(|running| drop(running.worker.finish(PATIENCE)));
+        for running in running.into_values() {
+            // One that hangs is left behind.
+            let _ = running.worker.finish(PATIENCE);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -61,6 +61,9 @@ pub struct ResponseLine {
     /// Records that this client did not get.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_events: Option<LostEvents>,
+    /// Nodes that came or went, in files that Hubble's Relay wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_status: Option<NodeStatus>,
     /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -70,6 +73,21 @@ pub struct ResponseLine {
     /// When it happened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
+}
+
+/// Nodes that a Relay reached or lost.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// `NODE_CONNECTED`, `NODE_UNAVAILABLE`, `NODE_GONE`, `NODE_ERROR`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub state_change: String,
+    /// Which.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub node_names: Vec<String>,
+    /// More about it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 /// Records that were lost, and where.
@@ -150,14 +168,26 @@ pub fn serve_observe(store: &Store, request: &ObserveRequest, out: &mut dyn Writ
             return out.flush();
         }
     };
-    // What a worker shed before now is history; only what is shed while following is news.
-    let mut shed = store.lost();
+    let shed = store.lost();
     let mut cursor = store.oldest();
     send_history(store, &mut cursor, &selection, request, out)?;
     out.flush()?;
-    if !request.follow {
-        return Ok(());
-    }
+    if request.follow { follow(store, cursor, shed, &selection, out) } else { Ok(()) }
+}
+
+/// Sends what comes after `cursor` until the client has gone or the store was closed. What a worker shed before `shed`
+/// (see [`Store::lost`]) is history; only what is shed while following is news.
+///
+/// # Errors
+///
+/// Those of `out`; a broken pipe is how following ends.
+pub fn follow(
+    store: &Store,
+    mut cursor: Cursor,
+    mut shed: u64,
+    selection: &Selection,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     loop {
         let batch = store.wait(&mut cursor, FOLLOW_TICK);
         let now_shed = store.lost();
@@ -165,7 +195,7 @@ pub fn serve_observe(store: &Store, request: &ObserveRequest, out: &mut dyn Writ
             ResponseLine::lost("PERF_EVENT_RING_BUFFER", now_shed - shed).write(out)?;
             shed = now_shed;
         }
-        send(&batch, &selection, out)?;
+        send(&batch, selection, out)?;
         if batch.records.is_empty() {
             if batch.closed {
                 return Ok(());

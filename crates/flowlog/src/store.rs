@@ -107,6 +107,20 @@ impl Inner {
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Cursor(u64);
 
+impl Cursor {
+    /// Before the record of this number; records are numbered from 0 in the order in which they came.
+    #[must_use]
+    pub const fn at(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number of the record that comes next.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What a reader got.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {

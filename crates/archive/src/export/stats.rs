@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// Counters of one exporter.
 #[derive(Debug, Default)]
-pub struct Stats {
+pub(super) struct Stats {
     /// Lines that reached the target.
     pub(super) written: AtomicU64,
     /// Records that were gone from memory before this exporter came to them.
