@@ -36,4 +36,4 @@ pub use retire::{ReclaimToken, RetiredPort};
 pub use sizes::{CHUNK_SIZE, Sizes};
 pub use socket::{Opener, PortSocket, SocketMode, open};
 pub use wait::Waker;
-pub use xsk_io::{PortStats, XskIo};
+pub use xsk_io::{PortStats, RingFill, XskIo};

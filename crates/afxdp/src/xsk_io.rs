@@ -64,6 +64,21 @@ pub struct PortStats {
     pub receiving: u32,
 }
 
+/// How full the rings of one port are, all its sockets together.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct RingFill {
+    /// Entries that each ring has.
+    pub entries: u32,
+    /// Chunks in the FILL ring: when it is empty, what arrives is lost.
+    pub fill: u32,
+    /// Frames in the RX ring.
+    pub rx: u32,
+    /// Frames in the TX ring and those that wait for a place in it.
+    pub tx: u32,
+    /// Chunks in the COMPLETION ring.
+    pub completion: u32,
+}
+
 impl XskIo {
     pub(crate) fn new(pool: Pool, sizes: Sizes, hold: Arc<Mutex<Hold>>) -> Result<Self, OpenError> {
         let sleeper =
@@ -222,6 +237,21 @@ impl XskIo {
                 sum.fill_ring_empty += stats.rx_fill_ring_empty_descs();
                 sum.tx_invalid += stats.tx_invalid_descs();
             }
+        }
+        sum
+    }
+
+    /// How full the port's rings are, without asking the kernel. `None` when there is no such port.
+    pub fn ring_fill(&mut self, id: PortId) -> Option<RingFill> {
+        let mut sum = None;
+        for port in self.ports.iter_mut().flatten().filter(|port| port.id == id) {
+            let sum: &mut RingFill = sum.get_or_insert_default();
+            let entries = port.ring();
+            sum.entries += entries;
+            sum.fill += entries.saturating_sub(port.fill.nb_free_exact());
+            sum.rx += port.rx.nb_avail_exact();
+            sum.tx += entries.saturating_sub(port.tx.nb_free_exact()) + port.pending.len() as u32;
+            sum.completion += port.comp.nb_avail_exact();
         }
         sum
     }

@@ -14,7 +14,7 @@ pub struct FlowEvent {
     /// The five-tuple in the direction of the packet that caused the event. For a close, in the direction of the
     /// connection's first packet. For ICMP other than echo the ports are zero.
     pub key: FlowKey,
-    /// ICMP type and code, where `key.proto` is ICMP or ICMPv6.
+    /// ICMP type and code, where `key.proto` is ICMP or ICMPv6; for SCTP the type of the first chunk and 0.
     pub icmp: (u8, u8),
     /// TCP flags of the packet; for a close, all flags seen.
     pub tcp_flags: TcpFlags,

@@ -1,201 +1,176 @@
-//! Counters with Hubble's names, fed from events and from snapshots of the workers' statistics.
+//! Hubble's metrics: counters with its names and labels, made of events on the thread that empties the ring.
+//!
+//! ```text
+//!   event ─▶ Seen (what every plugin asks) ─▶ plugin ─▶ context (who) + values (what) ─▶ series
+//! ```
+//!
+//! Nothing here waits or reads a clock. Without context options an event is counted without asking for names; with
+//! them each pair of peers is resolved once. Series, contexts and words from the network are bounded, and what finds
+//! no room is counted as such.
 
-mod message;
+pub mod config;
+mod contexts;
+pub mod exposition;
+mod family;
+mod messages;
+mod plugins;
+mod words;
+
+pub use config::{ConfigError, Dynamic, MetricsConfig};
+pub use contexts::PodName;
+pub use exposition::{Exemplar, Format, Kind, Page};
 
 use crate::detail::Message;
-use crate::drop_reason::DropReason;
-use crate::event::{CloseReason, EventKind, FlowEvent, MessageVerdict, VerdictKind};
-use crate::record::{PolicyMatch, Verdict};
-use message::MessageMetrics;
+use crate::event::{CloseReason, EventKind, FlowEvent};
+use crate::record::{Resolver, TrafficDirection, Verdict, seen_from};
+use packet::Instant;
 use packet::packet::proto;
-use policy::Direction;
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use plugins::Plugin;
 
-/// The flow log's counters. Label values come from fixed sets, so the number of series is bounded.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics {
-    flows: BTreeMap<[&'static str; 3], u64>,
-    drops: BTreeMap<[&'static str; 2], u64>,
-    verdicts: BTreeMap<[&'static str; 3], u64>,
-    messages: MessageMetrics,
-    lost: BTreeMap<&'static str, u64>,
-    ports: BTreeMap<String, PortCounters>,
-    packet_drops: BTreeMap<&'static str, u64>,
+/// What a label says where the value is not one that is counted by itself.
+const OTHER: &str = "other";
+
+/// The protocol of bytes that are no message.
+const UNKNOWN_L7: &str = "Unknown L7";
+
+/// Series of one metric at most, unless told otherwise.
+pub const DEFAULT_MAX_SERIES: usize = 10_000;
+
+/// An event as plugins see it.
+struct Seen<'a> {
+    event: &'a FlowEvent,
+    message: Option<&'a Message>,
+    verdict: Verdict,
+    protocol: &'static str,
+    direction: TrafficDirection,
 }
 
-/// Packets of one port.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
-pub struct PortCounters {
-    /// Received from it.
-    pub received: u64,
-    /// Sent to it.
-    pub sent: u64,
-    /// Received from it and dropped.
-    pub dropped: u64,
+impl<'a> Seen<'a> {
+    fn new(event: &'a FlowEvent, message: Option<&'a Message>) -> Self {
+        let decided = |direction: Option<policy::Direction>| {
+            direction.map_or_else(|| seen_from(event), TrafficDirection::from)
+        };
+        let (verdict, direction) = match event.kind {
+            EventKind::Verdict { verdict, direction, .. } => (plugins::shown(verdict), direction.into()),
+            EventKind::Trace { .. } => (Verdict::Forwarded, seen_from(event)),
+            EventKind::Drop { direction, .. } => (Verdict::Dropped, decided(direction)),
+            EventKind::Message { verdict, direction, .. } => (verdict.into(), decided(direction)),
+            EventKind::Close { reason: CloseReason::Revoked, .. } => (Verdict::Dropped, seen_from(event)),
+            EventKind::Close { .. } => (Verdict::Traced, seen_from(event)),
+        };
+        let protocol = match (event.kind, event.key.proto) {
+            (EventKind::Message { .. }, _) => messages::protocol(message),
+            (_, proto::TCP) => "TCP",
+            (_, proto::UDP) => "UDP",
+            (_, proto::SCTP) => "SCTP",
+            (_, proto::ICMP) => "ICMPv4",
+            (_, proto::ICMPV6) => "ICMPv6",
+            _ => "Unknown flow",
+        };
+        Self { event, message, verdict, protocol, direction }
+    }
+}
+
+/// The metrics of one node's flows.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    plugins: Vec<Plugin>,
+    most: usize,
+    lost: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new(&MetricsConfig::default(), DEFAULT_MAX_SERIES)
+    }
 }
 
 impl Metrics {
-    /// Counts one event, under the names that its record will show.
-    pub fn event(&mut self, event: &FlowEvent) {
-        self.message(event, None);
+    /// Nothing counted yet. Each metric has at most `most` series.
+    #[must_use]
+    pub fn new(config: &MetricsConfig, most: usize) -> Self {
+        let plugins = config.0.iter().filter_map(|plugin| Plugin::new(plugin, most)).collect();
+        Self { plugins, most, lost: 0 }
     }
 
-    /// Counts one event, and what its message says if it is one.
-    pub fn message(&mut self, event: &FlowEvent, message: Option<&Message>) {
-        let transport = match event.key.proto {
-            proto::TCP => "TCP",
-            proto::UDP => "UDP",
-            proto::SCTP => "SCTP",
-            proto::ICMP => "ICMPv4",
-            proto::ICMPV6 => "ICMPv6",
-            _ => "Unknown flow",
-        };
-        let protocol = match event.kind {
-            EventKind::Message { .. } => message::protocol(message),
-            _ => transport,
-        };
-        let (kind, verdict) = match event.kind {
-            EventKind::Drop { reason, .. } => {
-                self.drop(reason, protocol);
-                ("Drop", Verdict::Dropped)
-            }
-            EventKind::Trace { .. } => ("Trace", Verdict::Forwarded),
-            EventKind::Message { verdict, direction, .. } => {
-                if let Some(message) = message {
-                    self.messages.count(event, message);
-                }
-                if let MessageVerdict::Dropped(reason) = verdict {
-                    self.drop(DropReason::Denied(reason), protocol);
-                }
-                let shown = Verdict::from(verdict);
-                if let (Some(direction), Some(matched)) = (direction, message::policy_match(message)) {
-                    self.verdict(direction, matched, shown);
-                }
-                ("L7", shown)
-            }
-            EventKind::Close { reason: CloseReason::Revoked, .. } => ("Close", Verdict::Dropped),
-            EventKind::Close { .. } => ("Close", Verdict::Traced),
-            EventKind::Verdict { verdict, direction, rule, .. } => {
-                let shown = match verdict {
-                    VerdictKind::Allowed => Verdict::Forwarded,
-                    VerdictKind::Redirected => Verdict::Redirected,
-                    VerdictKind::Audited => Verdict::Audit,
-                    VerdictKind::Denied(_) => Verdict::Dropped,
-                };
-                let matched = match PolicyMatch::of(verdict, rule) {
-                    PolicyMatch::None => "none",
-                    PolicyMatch::All => "all",
-                    _ => "l3-l4",
-                };
-                self.verdict(direction, matched, shown);
-                ("PolicyVerdict", shown)
-            }
-        };
-        *self.flows.entry([kind, verdict.name(), protocol]).or_default() += 1;
-    }
-
-    fn drop(&mut self, reason: DropReason, protocol: &'static str) {
-        *self.drops.entry([reason.hubble().0, protocol]).or_default() += 1;
-    }
-
-    fn verdict(&mut self, direction: Direction, matched: &'static str, verdict: Verdict) {
-        let direction = match direction {
-            Direction::Ingress => "ingress",
-            Direction::Egress => "egress",
-        };
-        let action = match verdict {
-            Verdict::Forwarded => "forwarded",
-            Verdict::Redirected => "redirected",
-            Verdict::Audit => "audit",
-            Verdict::Error => "error",
-            _ => "dropped",
-        };
-        *self.verdicts.entry([action, direction, matched]).or_default() += 1;
-    }
-
-    /// Sets the packets dropped for each reason, in the order of [`DropReason::ALL`], summed over workers.
-    pub fn set_packet_drops(&mut self, totals: &[u64; DropReason::COUNT]) {
-        self.packet_drops.clear();
-        for (reason, total) in DropReason::ALL.iter().zip(totals) {
-            *self.packet_drops.entry(reason.hubble().0).or_default() += total;
+    /// Changes what is counted. A plugin whose options stay goes on from where it is, unless the limit changes.
+    pub fn reconfigure(&mut self, config: &MetricsConfig, most: usize) {
+        if most != self.most {
+            *self = Self { lost: self.lost, ..Self::new(config, most) };
+            return;
+        }
+        let old = std::mem::take(&mut self.plugins);
+        let mut old: Vec<Option<Plugin>> = old.into_iter().map(Some).collect();
+        for wanted in &config.0 {
+            let kept =
+                old.iter_mut().find(|slot| slot.as_ref().is_some_and(|plugin| plugin.config == *wanted));
+            self.plugins.extend(kept.and_then(Option::take).or_else(|| Plugin::new(wanted, self.most)));
         }
     }
 
-    /// Sets the counters of a port; `None` removes it.
-    pub fn set_port(&mut self, name: &str, counters: Option<PortCounters>) {
-        match counters {
-            Some(counters) => self.ports.insert(name.to_owned(), counters),
-            None => self.ports.remove(name),
-        };
+    /// Counts one event, with what its message says if it is one.
+    pub fn count(&mut self, event: &FlowEvent, message: Option<&Message>, names: &dyn Resolver) {
+        let seen = Seen::new(event, message);
+        for plugin in &mut self.plugins {
+            plugin.count(&seen, names);
+        }
     }
 
-    /// Sets how many events were lost at `source`.
-    pub fn set_lost(&mut self, source: &'static str, events: u64) {
-        self.lost.insert(source, events);
+    /// Sets how many events were shed before they came here.
+    pub fn set_lost(&mut self, events: u64) {
+        self.lost = events;
     }
 
-    /// All counters in Prometheus' text format.
+    /// Names changed: from now on [`count`](Self::count) is given others.
+    pub fn renamed(&mut self) {
+        self.plugins.iter_mut().for_each(Plugin::renamed);
+    }
+
+    /// Whether any series names a pod, so that [`sweep`](Self::sweep) has something to do.
+    #[must_use]
+    pub fn names_pods(&self) -> bool {
+        self.plugins.iter().any(Plugin::names_pods)
+    }
+
+    /// Removes the series of pods that went away a minute ago. To be called every few seconds.
+    pub fn sweep(&mut self, now: Instant, is_there: &dyn Fn(&PodName) -> bool) {
+        for plugin in &mut self.plugins {
+            plugin.sweep(now, is_there);
+        }
+    }
+
+    /// Writes them all.
+    pub fn write(&self, page: &mut Page) {
+        for plugin in &self.plugins {
+            plugin.write(page);
+        }
+        page.head("hubble_lost_events_total", Kind::Counter, "Events that never became records.");
+        page.value(&[("source", "perf_event_ring_buffer")], self.lost);
+        let fill: Vec<_> = self.plugins.iter().flat_map(Plugin::fill).collect();
+        page.head("sluice_metrics_series", Kind::Gauge, "Series of a metric about flows.");
+        for (metric, series, _) in &fill {
+            page.value(&[("metric", metric)], series);
+        }
+        page.one(
+            "sluice_metrics_series_max",
+            Kind::Gauge,
+            "Most series of one metric about flows.",
+            self.most,
+        );
+        let help = "Events that a metric left out because it has its most series.";
+        page.head("sluice_metrics_overflow_total", Kind::Counter, help);
+        for (metric, _, overflow) in &fill {
+            page.value(&[("metric", metric)], overflow);
+        }
+    }
+
+    /// They all as a page of their own.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let mut out = String::new();
-        head(&mut out, "hubble_flows_processed_total", "counter", "Flow records made.");
-        for ([kind, verdict, protocol], n) in &self.flows {
-            line(
-                &mut out,
-                "hubble_flows_processed_total",
-                &[("protocol", protocol), ("type", kind), ("verdict", verdict)],
-                *n,
-            );
-        }
-        head(&mut out, "hubble_drop_total", "counter", "Drop records made.");
-        for ([reason, protocol], n) in &self.drops {
-            line(&mut out, "hubble_drop_total", &[("protocol", protocol), ("reason", reason)], *n);
-        }
-        head(
-            &mut out,
-            "hubble_policy_verdicts_total",
-            "counter",
-            "Policy's answers about connections and messages.",
-        );
-        for ([action, direction, matched], n) in &self.verdicts {
-            let labels = [("action", *action), ("direction", *direction), ("match", *matched)];
-            line(&mut out, "hubble_policy_verdicts_total", &labels, *n);
-        }
-        self.messages.write(&mut out);
-        head(&mut out, "hubble_lost_events_total", "counter", "Events that never became records.");
-        for (source, n) in &self.lost {
-            line(&mut out, "hubble_lost_events_total", &[("source", source)], *n);
-        }
-        head(&mut out, "sluice_dropped_packets_total", "counter", "Packets dropped by the workers.");
-        for (reason, n) in &self.packet_drops {
-            line(&mut out, "sluice_dropped_packets_total", &[("reason", reason)], *n);
-        }
-        head(&mut out, "sluice_port_packets_total", "counter", "Packets by port.");
-        for (port, counters) in &self.ports {
-            for (way, n) in
-                [("dropped", counters.dropped), ("received", counters.received), ("sent", counters.sent)]
-            {
-                line(&mut out, "sluice_port_packets_total", &[("port", port), ("way", way)], n);
-            }
-        }
-        out
+        let mut page = Page::default();
+        self.write(&mut page);
+        page.finish()
     }
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-}
-
-fn label_text(labels: &[(&str, &str)]) -> String {
-    let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-    let labels: Vec<_> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escape(text))).collect();
-    labels.join(",")
-}
-
-fn line(out: &mut String, name: &str, labels: &[(&str, &str)], value: u64) {
-    let _ = writeln!(out, "{name}{{{}}} {value}", label_text(labels));
 }
 
 #[cfg(test)]

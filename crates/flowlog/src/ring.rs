@@ -41,6 +41,7 @@ impl EventRing {
         let (content, contents) = RingBuffer::new(bytes.max(PREFIX + MAX_ENCODED));
         let shed = Arc::new(AtomicU64::new(0));
         let buffer = || vec![0; PREFIX + MAX_ENCODED].into_boxed_slice();
+        let published = Arc::clone(&shed);
         (
             EventWriter { producer, content, buffer: buffer(), shed: 0, published, heard: None },
             EventReader { consumer, contents, buffer: buffer(), published: shed },
@@ -56,7 +57,6 @@ pub struct EventWriter {
     buffer: Box<[u8]>,
     shed: u64,
     published: Arc<AtomicU64>,
-}
     heard: Option<Box<Heard>>,
 }
 
@@ -126,9 +126,9 @@ impl Heard {
             self.said.extend_from_slice(said);
         }
     }
+}
 
 impl EventWriter {
-    /// Hands `event` over, or counts it as shed when the ring is full. Never blocks.
     /// Listens with `heard` from now on, or no more; what was listened with before is handed back.
     pub fn hear(&mut self, heard: Option<Box<Heard>>) -> Option<Box<Heard>> {
         std::mem::replace(&mut self.heard, heard)
@@ -139,6 +139,7 @@ impl EventWriter {
         self.heard.as_deref_mut()
     }
 
+    /// Hands `event` over, or counts it as shed when the ring is full. Never blocks.
     #[inline]
     pub fn record(&mut self, event: FlowEvent) {
         if matches!(event.kind, EventKind::Message { .. }) {
@@ -252,6 +253,12 @@ impl EventReader {
     #[must_use]
     pub fn shed(&self) -> u64 {
         self.published.load(Ordering::Relaxed)
+    }
+
+    /// Events that wait to be taken.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.consumer.slots()
     }
 
     /// Whether the worker dropped its end.

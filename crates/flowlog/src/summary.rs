@@ -64,7 +64,20 @@ pub(crate) fn no_rule(record: &Record, direction: Direction, what: &str) -> Stri
 }
 
 fn icmpv4(kind: u8, code: u8) -> String {
-    let name = match (kind, code) {
+    icmp_type(false, kind, code).map_or_else(|| format!("{kind}({code})"), str::to_owned)
+}
+
+fn icmpv6(kind: u8, code: u8) -> String {
+    icmp_type(true, kind, code).map_or_else(|| format!("{kind}({code})"), str::to_owned)
+}
+
+/// The name of an ICMP type and code, where it has one.
+pub(crate) fn icmp_type(v6: bool, kind: u8, code: u8) -> Option<&'static str> {
+    if v6 { icmpv6_type(kind, code) } else { icmpv4_type(kind, code) }
+}
+
+fn icmpv4_type(kind: u8, code: u8) -> Option<&'static str> {
+    Some(match (kind, code) {
         (0, _) => "EchoReply",
         (8, _) => "EchoRequest",
         (3, 0) => "DestinationUnreachable(Net)",
@@ -79,13 +92,12 @@ fn icmpv4(kind: u8, code: u8) -> String {
         (12, _) => "ParameterProblem",
         (13, _) => "TimestampRequest",
         (14, _) => "TimestampReply",
-        _ => return format!("{kind}({code})"),
-    };
-    name.to_owned()
+        _ => return None,
+    })
 }
 
-fn icmpv6(kind: u8, code: u8) -> String {
-    let name = match (kind, code) {
+fn icmpv6_type(kind: u8, code: u8) -> Option<&'static str> {
+    Some(match (kind, code) {
         (128, _) => "EchoRequest",
         (129, _) => "EchoReply",
         (1, 0) => "DestinationUnreachable(NoRouteToDst)",
@@ -101,9 +113,8 @@ fn icmpv6(kind: u8, code: u8) -> String {
         (135, _) => "NeighborSolicitation",
         (136, _) => "NeighborAdvertisement",
         (137, _) => "Redirect",
-        _ => return format!("{kind}({code})"),
-    };
-    name.to_owned()
+        _ => return None,
+    })
 }
 
 /// The text of a drop reason: Hubble's for its numbers, ours from 1000, the number itself for others.

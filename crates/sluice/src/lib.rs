@@ -11,6 +11,7 @@ pub mod config;
 pub mod demo;
 pub mod host_port;
 pub mod logging;
+pub mod metrics;
 pub mod netlink;
 pub mod observe;
 pub mod policy_cmd;

@@ -43,7 +43,7 @@ use std::time::Duration;
 use xdp_redirect::{Options, Redirect};
 
 /// Events between the worker and the flow log; what does not fit is shed and counted.
-const EVENT_RING: usize = 8192;
+pub(crate) const EVENT_RING: usize = 8192;
 
 /// Ports that the packet memory is made for at least, so that pods may come after the start.
 const MIN_PORTS: usize = 16;

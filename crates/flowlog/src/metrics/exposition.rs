@@ -115,12 +115,12 @@ impl Page {
 
     /// One value of the metric introduced last.
     pub fn value(&mut self, labels: &[(&str, &str)], value: impl Display) {
-        self.sample("", labels, value, None);
+        self.sample("", labels, None, value, None);
     }
 
     /// The same with an exemplar, which plain text leaves out.
     pub fn exemplified(&mut self, labels: &[(&str, &str)], value: impl Display, exemplar: Option<&Exemplar>) {
-        self.sample("", labels, value, exemplar);
+        self.sample("", labels, None, value, exemplar);
     }
 
     /// A metric with one value.
@@ -138,40 +138,39 @@ impl Page {
         (count, beyond): (u64, Option<&'a Exemplar>),
         sum: f64,
     ) {
-        let mut all: Vec<(&str, &str)> = labels.to_vec();
         for (bound, upto, exemplar) in buckets {
             let bound = match self.format {
                 Format::Text => bound.to_string(),
                 // Canonical floating-point numbers have a point.
                 Format::OpenMetrics => format!("{bound:?}"),
             };
-            all.truncate(labels.len());
-            all.push(("le", &bound));
-            self.sample("_bucket", &all, upto, exemplar);
+            self.sample("_bucket", labels, Some(&bound), upto, exemplar);
         }
-        all.truncate(labels.len());
-        all.push(("le", "+Inf"));
-        self.sample("_bucket", &all, count, beyond);
-        self.sample("_sum", labels, sum, None);
-        self.sample("_count", labels, count, None);
+        self.sample("_bucket", labels, Some("+Inf"), count, beyond);
+        self.sample("_sum", labels, None, sum, None);
+        self.sample("_count", labels, None, count, None);
     }
 
     fn sample(
         &mut self,
         suffix: &str,
         labels: &[(&str, &str)],
+        bound: Option<&str>,
         value: impl Display,
         exemplar: Option<&Exemplar>,
     ) {
         let Self { out, name, format } = self;
         out.push_str(name);
         out.push_str(suffix);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let _ = write!(out, "{}{label}=\"", if at == 0 { '{' } else { ',' });
+        let bound = bound.map(|bound| ("le", bound));
+        let mut between = '{';
+        for (label, text) in labels.iter().copied().chain(bound) {
+            let _ = write!(out, "{between}{label}=\"");
+            between = ',';
             escape(out, text);
             out.push('"');
         }
-        if !labels.is_empty() {
+        if between == ',' {
             out.push('}');
         }
         let _ = write!(out, " {value}");
@@ -254,7 +253,10 @@ c_seconds_count{m=\"GET\"} 3
             ("*/*", Format::Text),
             ("text/plain;version=0.0.4", Format::Text),
             ("application/openmetrics-text; version=1.0.0", Format::OpenMetrics),
-            ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", Format::OpenMetrics),
+            (
+                "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+                Format::OpenMetrics,
+            ),
             ("application/openmetrics-text;version=2.0.0;q=0.9,text/plain;q=0.5", Format::Text),
             ("application/openmetrics-text;q=0.1, text/plain;q=0.5", Format::Text),
             ("application/openmetrics-text;q=0", Format::Text),

@@ -4,7 +4,7 @@ use crate::record::TrafficDirection;
 
 /// What a context says about a peer.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Context {
+pub(super) enum Context {
     /// All labels of its identity.
     Identity,
     /// Its namespace.
@@ -91,7 +91,7 @@ pub(super) const OPTIONS: [&str; 7] = [
 
 /// The context options of one metric.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ContextOptions {
+pub(super) struct ContextOptions {
     /// Of each peer: always, for egress, for ingress.
     peers: [[Vec<Context>; 3]; 2],
     pub(super) labels: Vec<ContextLabel>,
@@ -115,9 +115,10 @@ impl ContextOptions {
 
     /// The labels that they make.
     pub(super) fn names(&self) -> Vec<&'static str> {
-        let listed = self.labels.iter().filter_map(|label| {
-            LABELS.iter().find(|(_, known)| known == label).map(|(name, _)| *name)
-        });
+        let listed = self
+            .labels
+            .iter()
+            .filter_map(|label| LABELS.iter().find(|(_, known)| known == label).map(|(name, _)| *name));
         let set = |of: Of| self.peers[of as usize].iter().any(|contexts| !contexts.is_empty());
         let peers = [(Of::Source, "source"), (Of::Destination, "destination")];
         listed.chain(peers.into_iter().filter(|(of, _)| set(*of)).map(|(_, name)| name)).collect()
@@ -146,7 +147,7 @@ fn read<T: Copy + PartialEq>(
     let mut found = Vec::new();
     for value in values {
         match known.iter().find(|(name, _)| name == value) {
-            Some((_, one)) if found.contains(one) => return Err((format!("`{value}` twice"), names())),
+            Some((_, one)) if found.contains(one) => return Err((format!("`{value}` twice"), Vec::new())),
             Some((_, one)) => found.push(*one),
             None => return Err((format!("unknown value `{value}`"), names())),
         }

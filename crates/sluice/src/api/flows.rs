@@ -4,12 +4,13 @@ use crate::run::clock::Clock;
 use anyhow::{Context as _, Result};
 use datapath::{SharedSnapshot, Snapshot};
 use flowlog::api::{ObserveRequest, serve_observe};
-use flowlog::metrics::Metrics;
+use flowlog::metrics::{Metrics, MetricsConfig, PodName};
 use flowlog::{EventReader, Resolver, Store, Workload};
 use packet::Addr;
 use policy::engine::directory::WorkloadKind;
 use policy::{EndpointId, Identity, Provenance, RuleId};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +22,17 @@ const BATCH: usize = 1024;
 /// Pause between two looks: short against what people notice, long against the cost of looking.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How often it is looked for pods that are gone.
+const SWEEP: Duration = Duration::from_secs(5);
+
 /// The flow log.
 #[derive(Clone, Debug)]
 pub struct Flows {
     store: Arc<Store>,
     metrics: Arc<Mutex<Metrics>>,
     shed: Arc<AtomicU64>,
+    /// Events found in the ring at the last look.
+    waiting: Arc<AtomicU64>,
 }
 
 /// Starts the thread that empties the worker's ring; it ends with the worker.
@@ -40,14 +46,20 @@ pub fn start(
     node: &str,
     clock: Clock,
 ) -> Result<Flows> {
-    let flows =
-        Flows { store: Arc::new(Store::new(capacity)), metrics: Arc::default(), shed: Arc::default() };
+    let flows = Flows {
+        store: Arc::new(Store::new(capacity)),
+        metrics: Arc::default(),
+        shed: Arc::default(),
+        waiting: Arc::default(),
+    };
     let log = flows.clone();
     let node: Arc<str> = node.into();
     let drain = move || {
         let mut batch = Vec::with_capacity(BATCH);
-        let mut known: Option<Arc<Snapshot>> = None;
+        let mut known: Option<Arc<Names>> = None;
+        let mut swept = clock.now();
         loop {
+            log.waiting.store(reader.waiting() as u64, Ordering::Relaxed);
             let taken = reader.drain_messages(BATCH, |event, message| batch.push((event, message)));
             let (shed, before) = (reader.shed(), log.shed.load(Ordering::Relaxed));
             if shed > before {
@@ -59,16 +71,27 @@ pub fn start(
                 return;
             }
             let current = snapshot.load();
-            if known.as_ref().is_none_or(|known| !Arc::ptr_eq(known, &current)) {
-                let snapshot = Arc::clone(&current);
-                known = Some(Arc::clone(&snapshot));
-                log.store.set_names(Arc::new(Names { snapshot, clock, node: Arc::clone(&node) }));
-            }
+            let names = match &known {
+                Some(names) if Arc::ptr_eq(&names.snapshot, &current) => names,
+                _ => {
+                    let names = Names { snapshot: Arc::clone(&current), clock, node: Arc::clone(&node) };
+                    let names = known.insert(Arc::new(names));
+                    log.store.set_names(Arc::clone(names) as _);
+                    log.metrics().renamed();
+                    names
+                }
+            };
             if taken > 0 {
                 let mut metrics = log.metrics();
-                batch.iter().for_each(|(event, message)| metrics.message(event, message.as_deref()));
+                for (event, message) in &batch {
+                    metrics.count(event, message.as_deref(), &**names);
+                }
                 drop(metrics);
                 log.store.push_messages(batch.drain(..));
+            }
+            if clock.now().saturating_since(swept) >= SWEEP {
+                swept = clock.now();
+                log.sweep(&names.snapshot, swept);
             }
             if taken < BATCH {
                 std::thread::sleep(PAUSE);
@@ -95,6 +118,38 @@ impl Flows {
         json!({
             "current": current, "max": max, "seen": self.store.total(), "shed": self.shed.load(Ordering::Relaxed),
         })
+    }
+
+    /// Changes which metrics are made of events, and how many series each of them may have.
+    pub fn set_metrics(&self, config: &MetricsConfig, max_series: usize) {
+        self.metrics().reconfigure(config, max_series);
+    }
+
+    /// Events shed by the worker, and those that waited in its ring at the last look.
+    #[must_use]
+    pub fn shed_and_waiting(&self) -> (u64, u64) {
+        (self.shed.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed))
+    }
+
+    /// Records held, the most there can be, and all there ever were.
+    #[must_use]
+    pub fn records(&self) -> (usize, usize, u64) {
+        let (current, most) = self.store.len_and_capacity();
+        (current, most, self.store.total())
+    }
+
+    /// Removes the series of pods that are gone.
+    fn sweep(&self, snapshot: &Snapshot, now: packet::Instant) {
+        if !self.metrics().names_pods() {
+            return;
+        }
+        let addresses = snapshot.policy.directory().addresses();
+        let pods: HashSet<PodName> = addresses
+            .into_iter()
+            .filter(|(_, workload)| workload.kind == WorkloadKind::Pod)
+            .map(|(_, workload)| (Arc::clone(&workload.namespace), Arc::clone(&workload.name)))
+            .collect();
+        self.metrics().sweep(now, &|pod| pods.contains(pod));
     }
 
     /// Counters made from the events.

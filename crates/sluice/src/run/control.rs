@@ -146,6 +146,7 @@ impl Control {
             }
         }
         self.reconcile(true);
+        self.shared.built(begun.elapsed());
         let epoch = self.rules.snapshot().epoch;
         let errors = self.rules.errors().len();
         tracing::info!(epoch, errors, millis = begun.elapsed().as_millis(), "configuration reloaded");
@@ -239,6 +240,7 @@ impl Control {
             visibility: Arc::new(crate::config::visibility(&self.config.visibility)),
             learnt,
         }));
+        self.shared.published();
     }
 
     /// Puts DNS answers in force that the worker has handed over; each waits for it.
@@ -272,6 +274,7 @@ impl Control {
         }
         let epoch = old.epoch + u64::from(policy.epoch != old.policy.epoch);
         self.shared.snapshot.store(Arc::new(Snapshot { epoch, policy, learnt, ..Snapshot::clone(&old) }));
+        self.shared.published();
     }
 
     /// Waits until `reason` has not been rung for `quiet`, but not for ever. DNS answers do not wait meanwhile.

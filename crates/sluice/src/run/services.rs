@@ -9,15 +9,18 @@ use anyhow::Result;
 use std::sync::Arc;
 
 /// All that runs; dropping it stops it.
-#[derive(Debug, Default)]
-pub struct Services {}
+#[derive(Debug)]
+pub struct Services {
+    _metrics: crate::metrics::server::Endpoint,
+}
 
 impl Services {
     /// Starts what is configured.
     ///
     /// # Errors
     /// When something that is configured cannot be started (an address in use, a folder that cannot be written).
-    pub fn start(_config: &Config, _shared: &Arc<Shared>) -> Result<Self> {
-        Ok(Self::default())
+    pub fn start(config: &Config, shared: &Arc<Shared>) -> Result<Self> {
+        let metrics = crate::metrics::server::start(shared, &config.metrics)?;
+        Ok(Self { _metrics: metrics })
     }
 }

@@ -4,12 +4,15 @@ use super::clock::Clock;
 use super::ports::{Open, lock};
 use super::worker::Link as WorkerLink;
 use crate::api::flows::Flows;
+use crate::metrics::sample::Builds;
 use crate::netlink::Link;
 use datapath::SharedSnapshot;
 use policy::IdentityState;
 use policy::rule::Policy;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 use xdp_redirect::{AttachMode, Counters, Redirect};
 
 /// One open port as people see it.
@@ -92,6 +95,8 @@ pub struct Shared {
     redirect: Weak<Mutex<Redirect>>,
     view: RwLock<View>,
     identities: RwLock<Arc<IdentityState>>,
+    builds: Mutex<Builds>,
+    metrics_config_errors: AtomicBool,
 }
 
 impl Shared {
@@ -120,6 +125,8 @@ impl Shared {
             redirect,
             view,
             identities,
+            builds: Mutex::default(),
+            metrics_config_errors: AtomicBool::new(false),
         }
     }
 
@@ -149,6 +156,34 @@ impl Shared {
     #[must_use]
     pub fn policies(&self) -> Vec<Arc<Policy>> {
         self.view.read().unwrap_or_else(PoisonError::into_inner).policies.clone()
+    }
+
+    /// How policy was built since the start.
+    #[must_use]
+    pub fn builds(&self) -> Builds {
+        *self.builds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Policy was built and is in force.
+    pub fn built(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner).micros.observe(micros, 1);
+    }
+
+    /// A snapshot was handed to the worker.
+    pub fn published(&self) {
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner).snapshots += 1;
+    }
+
+    /// Whether the watched file of metrics is wrong.
+    #[must_use]
+    pub fn metrics_config_errors(&self) -> bool {
+        self.metrics_config_errors.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub fn set_metrics_config_errors(&self, wrong: bool) {
+        self.metrics_config_errors.store(wrong, Ordering::Relaxed);
     }
 
     /// Counters of the kernel program, while it is attached.
