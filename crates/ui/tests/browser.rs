@@ -67,6 +67,10 @@ fn edge(id: &str) -> String {
     format!("[...document.querySelectorAll('.edge')].find((e) => e.dataset.id === {})", json!(id))
 }
 
+fn mark(id: &str) -> String {
+    edge(id).replace("'.edge'", "'.mark'")
+}
+
 #[test]
 fn logging_in_takes_the_token_and_hides_it() {
     let Some(mut page) = page() else { return };
@@ -187,7 +191,7 @@ fn filters_and_toggles_narrow_it_down() {
 fn a_denied_edge_is_explained_and_a_policy_suggested() {
     let Some(mut page) = page() else { return };
     page.log_in("&ns=production");
-    page.chrome.click(&format!("{}.querySelector('.mark')", edge(EDGE)));
+    page.chrome.click(&mark(EDGE));
     page.chrome.wait("document.getElementById('yaml') !== null");
     let text = page.chrome.eval("document.getElementById('panel').innerText");
     for part in [
@@ -335,7 +339,7 @@ fn light_and_dark_wide_and_narrow() {
 fn the_page_passes_the_accessibility_checks() {
     let Some(mut page) = page() else { return };
     page.log_in("&ns=production");
-    page.chrome.click(&format!("{}.querySelector('.mark')", edge(EDGE)));
+    page.chrome.click(&mark(EDGE));
     page.chrome.wait("document.getElementById('yaml') !== null");
     // What a screen reader gets: everything that can be operated has a name.
     let tree = page.chrome.call("Accessibility.getFullAXTree", json!({}));

@@ -106,7 +106,9 @@ export class Drawing {
   constructor(box, open) {
     this.box = box;
     this.open = open;
-    this.ink = svg("svg", { class: "ink", role: "group", "aria-label": "Connections" });
+    // Above all lines, so that none of them crosses a number out.
+    this.marks = svg("g", { "aria-hidden": "true" });
+    this.ink = svg("svg", { class: "ink", role: "group", "aria-label": "Connections" }, this.marks);
     this.paper = el("div", { class: "paper" }, this.ink);
     this.sizer = el("div", { class: "sizer" }, this.paper);
     this.empty = el("p", { class: "empty" }, "No connections yet. They appear here as soon as something talks.");
@@ -198,6 +200,7 @@ export class Drawing {
     for (const [id, line] of this.lines) {
       if (!seen.has(id)) {
         line.group.remove();
+        line.mark.remove();
         this.lines.delete(id);
       }
     }
@@ -227,9 +230,12 @@ export class Drawing {
     line.group = svg("g", {
       class: "edge", tabindex: 0, role: "button", onclick: open,
       onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); } },
-    }, line.hit, line.stroke, line.arrow, line.mark);
+    }, line.hit, line.stroke, line.arrow);
     line.group.dataset.id = edge.id;
-    this.ink.append(line.group);
+    line.mark.dataset.id = edge.id;
+    line.mark.addEventListener("click", open);
+    this.marks.before(line.group);
+    this.marks.append(line.mark);
     this.lines.set(edge.id, line);
     return line;
   }
@@ -247,7 +253,7 @@ export class Drawing {
     const width = text.length * 7.5 + 12;
     box.setAttribute("width", width);
     box.setAttribute("x", -width / 2);
-    line.mark.toggleAttribute("hidden", !text);
+    line.mark.setAttribute("class", `mark ${state}`);
     line.mark.style.display = text ? "" : "none";
     const label = `${this.name(edge.from)} to ${this.name(edge.to)}, ${port(edge)}, ${state}${idle ? ", idle" : ""}, ${sum(edge.recent)} records in the last minute`;
     if (line.group.getAttribute("aria-label") !== label) line.group.setAttribute("aria-label", label);
@@ -312,7 +318,7 @@ export class Drawing {
   fit() {
     if (!this.width || !this.box.clientWidth) return;
     const room = Math.min((this.box.clientWidth - 4) / this.width, (this.box.clientHeight - 4) / this.height);
-    this.zoom(Math.min(1, Math.max(0.55, room)));
+    this.zoom(Math.min(1, Math.max(0.7, room)));
     this.fitted = true;
   }
 
