@@ -6,6 +6,7 @@ mod well_known;
 
 use core::fmt;
 
+pub use filter::counts as is_security_label;
 pub use table::IdentityState;
 
 /// A numeric class of peers that share their security-relevant labels.

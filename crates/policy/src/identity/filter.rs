@@ -31,7 +31,7 @@ const DROPPED_WITHIN: &str = "beta.kubernetes.io";
 
 /// Whether a label key of a pod (without source) is part of its identity.
 #[must_use]
-pub(crate) fn counts(key: &str) -> bool {
+pub fn counts(key: &str) -> bool {
     let starts = |list: &[&str]| list.iter().any(|prefix| key.starts_with(prefix));
     starts(&KEPT) || !(starts(&DROPPED) || key.contains(DROPPED_WITHIN))
 }
