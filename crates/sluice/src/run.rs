@@ -249,7 +249,7 @@ fn sizes(config: &Config, rules: &Rules) -> Sizes {
     sizes
 }
 
-fn datapath_config(config: &Config) -> DatapathConfig {
+pub(crate) fn datapath_config(config: &Config) -> DatapathConfig {
     DatapathConfig {
         conntrack: config.datapath.conntrack.table(),
         deny_response: match config.policy.deny_response {

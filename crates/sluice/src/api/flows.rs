@@ -103,6 +103,12 @@ pub fn start(
 }
 
 impl Flows {
+    /// The records, for what serves them elsewhere.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// Answers one request, following as long as the client wants.
     ///
     /// # Errors

@@ -328,7 +328,9 @@ impl Control {
             .chain(self.ports.errors().iter().map(|(interface, error)| format!("port {interface}: {error}")))
             .collect();
         let warnings = self.rules.warnings().to_vec();
-        self.shared.show(View { ports, errors, warnings, policies: self.rules.engine().policies() });
+        let policies = self.rules.engine().policies();
+        self.shared.events.note(&policies, &self.rules.snapshot());
+        self.shared.show(View { ports, errors, warnings, policies });
     }
 
     /// One line for the service manager and the log.

@@ -11,7 +11,9 @@ use std::sync::Arc;
 /// All that runs; dropping it stops it.
 #[derive(Debug)]
 pub struct Services {
+    _ui: Option<ui::Running>,
     _metrics: crate::metrics::server::Endpoint,
+    _hubble: crate::hubble::Endpoint,
 }
 
 impl Services {
@@ -21,6 +23,8 @@ impl Services {
     /// When something that is configured cannot be started (an address in use, a folder that cannot be written).
     pub fn start(config: &Config, shared: &Arc<Shared>) -> Result<Self> {
         let metrics = crate::metrics::server::start(shared, &config.metrics)?;
-        Ok(Self { _metrics: metrics })
+        let ui = crate::ui::start(config, shared)?;
+        let hubble = crate::hubble::start(shared, &config.hubble)?;
+        Ok(Self { _ui: ui, _metrics: metrics, _hubble: hubble })
     }
 }

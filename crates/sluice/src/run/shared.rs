@@ -92,6 +92,8 @@ pub struct Shared {
     pub max_connections: u32,
     /// The flow log.
     pub flows: Flows,
+    /// What the control thread did, for Hubble's clients.
+    pub events: crate::hubble::Events,
     redirect: Weak<Mutex<Redirect>>,
     view: RwLock<View>,
     identities: RwLock<Arc<IdentityState>>,
@@ -122,6 +124,7 @@ impl Shared {
             worker,
             max_connections,
             flows,
+            events: crate::hubble::Events::default(),
             redirect,
             view,
             identities,
