@@ -3,6 +3,10 @@
 //! Both ends use these types. A line is [`ResponseLine`]: `{"flow":…,"node_name":…,"time":…}` as Hubble's exporter
 //! writes it, or `{"lost_events":…}`, or `{"error":…}` after which nothing follows.
 
+mod client;
+
+pub use client::{AnswerError, MAX_LINE, next_line, show_answer, show_line};
+
 use crate::filter::{CompiledFilters, FilterError, Filters};
 use crate::record::{Record, Time};
 use crate::store::{Batch, Cursor, Store};

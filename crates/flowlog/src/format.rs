@@ -5,7 +5,9 @@ mod dict;
 mod json;
 mod parts;
 mod table;
+mod time;
 
+use crate::mask::FieldMask;
 use crate::record::Record;
 use std::io::{self, Write};
 
@@ -38,6 +40,10 @@ pub struct Options {
     pub node_name: bool,
     /// Addresses and identity numbers instead of names.
     pub numeric: bool,
+    /// Names of pods, services and hosts instead of addresses.
+    pub ip_translation: bool,
+    /// Fields to write (JSON only); an empty mask writes all.
+    pub mask: FieldMask,
     /// Colours (compact and dict only).
     pub color: bool,
 }
@@ -54,6 +60,8 @@ impl Default for Options {
             policy_names: false,
             node_name: false,
             numeric: false,
+            ip_translation: true,
+            mask: FieldMask::default(),
             color: false,
         }
     }
@@ -64,6 +72,9 @@ impl Default for Options {
 pub struct Printer<W> {
     out: W,
     options: Options,
+    times: time::Times,
+    /// Where lines are put together.
+    line: String,
     printed: u64,
     headed: bool,
     rows: Vec<Vec<String>>,
@@ -72,7 +83,8 @@ pub struct Printer<W> {
 impl<W: Write> Printer<W> {
     /// A printer on `out`.
     pub fn new(out: W, options: Options) -> Self {
-        Self { out, options, printed: 0, headed: false, rows: Vec::new() }
+        let times = time::Times::new(&options.time_format, options.zone.clone());
+        Self { out, options, times, line: String::new(), printed: 0, headed: false, rows: Vec::new() }
     }
 
     /// Writes one record.
@@ -81,13 +93,26 @@ impl<W: Write> Printer<W> {
     ///
     /// Those of the writer.
     pub fn record(&mut self, record: &Record) -> io::Result<()> {
+        self.line.clear();
+        if self.options.layout != Layout::Json {
+            self.times.push(record.time, &mut self.line);
+        }
         match self.options.layout {
-            Layout::Compact => writeln!(self.out, "{}", compact::line(record, &self.options))?,
-            Layout::Dict => dict::write(&mut self.out, record, &self.options, self.printed == 0)?,
-            Layout::Json => json::write(&mut self.out, record)?,
+            Layout::Compact => {
+                compact::line(record, &self.options, &mut self.line);
+                self.line.push('\n');
+                self.out.write_all(self.line.as_bytes())?;
+            }
+            Layout::Dict => {
+                let time = std::mem::take(&mut self.line);
+                dict::lines(record, &time, &self.options, self.printed == 0, &mut self.line);
+                self.out.write_all(self.line.as_bytes())?;
+            }
+            Layout::Json => json::write(&mut self.out, record, &self.options)?,
             Layout::Table => {
-                self.rows.push(table::row(record, &self.options));
-                // Bounds memory when following: a block of rows is aligned on its own.
+                let time = std::mem::take(&mut self.line);
+                self.rows.push(table::row(record, time, &self.options));
+                // Bounds memory: a block of rows is aligned on its own.
                 if self.rows.len() >= table::BLOCK {
                     self.flush()?;
                 }
@@ -95,6 +120,28 @@ impl<W: Write> Printer<W> {
         }
         self.printed += 1;
         Ok(())
+    }
+
+    /// The layout.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.options.layout
+    }
+
+    /// Whether a line of [`api`](crate::api) is written as it came in: JSON, all of it.
+    #[must_use]
+    pub fn takes_lines(&self) -> bool {
+        self.options.layout == Layout::Json && self.options.mask.is_empty()
+    }
+
+    /// Writes a line of the API as it is; only where [`takes_lines`](Self::takes_lines), and for what is no record.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer.
+    pub fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        self.out.write_all(line)?;
+        self.out.write_all(b"\n")
     }
 
     /// Writes what is held back and flushes the writer.
@@ -113,5 +160,7 @@ impl<W: Write> Printer<W> {
     }
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

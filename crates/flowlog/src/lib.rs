@@ -11,9 +11,11 @@ pub mod drop_reason;
 pub mod event;
 pub mod filter;
 pub mod format;
+pub mod mask;
 pub mod metrics;
 pub mod record;
 pub mod ring;
+pub mod schema;
 pub mod store;
 mod summary;
 #[cfg(test)]

@@ -21,8 +21,8 @@ pub use names::{
     FlowType, IpVersion, PolicyMatch, TracePoint, TraceReasonName, TrafficDirection, Verdict, message_type,
 };
 pub use parts::{
-    Endpoint, EventType, Interface, Ip, IpTraceId, PolicyRef, ServiceRef, TraceContext, TraceParent,
-    WorkloadRef,
+    Endpoint, Ethernet, EventType, Interface, Ip, IpTraceId, PolicyRef, ServiceRef, TraceContext,
+    TraceParent, WorkloadRef,
 };
 pub use resolve::{Resolver, Workload};
 
@@ -49,6 +49,9 @@ pub struct Record {
     /// Number of the drop reason (deprecated by Hubble in favour of `drop_reason_desc`, still written).
     #[serde(skip_serializing_if = "is_default")]
     pub drop_reason: u32,
+    /// Hardware addresses; only in what Hubble wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ethernet: Option<Box<Ethernet>>,
     /// Addresses.
     #[serde(rename = "IP", skip_serializing_if = "Option::is_none")]
     pub ip: Option<Ip>,
@@ -84,10 +87,10 @@ pub struct Record {
     pub event_type: Option<EventType>,
     /// Service that the source's address belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub source_service: Option<ServiceRef>,
+    pub source_service: Option<Box<ServiceRef>>,
     /// Service that the destination's address belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination_service: Option<ServiceRef>,
+    pub destination_service: Option<Box<ServiceRef>>,
     /// Seen from the endpoint that decided.
     #[serde(skip_serializing_if = "is_default")]
     pub traffic_direction: TrafficDirection,
@@ -102,7 +105,7 @@ pub struct Record {
     pub trace_reason: TraceReasonName,
     /// Interface on which it was seen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub interface: Option<Interface>,
+    pub interface: Option<Box<Interface>>,
     /// Name of the drop reason.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub drop_reason_desc: String,
@@ -111,10 +114,10 @@ pub struct Record {
     pub is_reply: Option<bool>,
     /// The distributed trace that a message belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub trace_context: Option<TraceContext>,
+    pub trace_context: Option<Box<TraceContext>>,
     /// Trace id in the packet's IP options.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ip_trace_id: Option<IpTraceId>,
+    pub ip_trace_id: Option<Box<IpTraceId>>,
     /// One line for people.
     #[serde(rename = "Summary", skip_serializing_if = "String::is_empty")]
     pub summary: String,
@@ -159,6 +162,10 @@ impl Record {
             destination: Some(endpoint(event, false, names)),
             flow_type: FlowType::L3L4,
             node_name: names.node_name().to_owned(),
+            node_labels: names.node_labels().to_vec(),
+            source_service: names.service(event.key.src).map(Box::new),
+            destination_service: names.service(event.key.dst).map(Box::new),
+            interface: names.interface(event.in_port).map(Box::new),
             source_names: names.dns_names(event.key.src),
             destination_names: names.dns_names(event.key.dst),
             summary: summary::of_packet(event),
@@ -172,7 +179,7 @@ impl Record {
         };
         match event.kind {
             EventKind::Verdict { direction, verdict, rule, reason } => {
-                record.policy_verdict(direction, verdict, rule, reason, names, &mut extra);
+                record.policy_verdict(event, (direction, verdict, rule, reason), names, &mut extra);
             }
             EventKind::Trace { reason } => record.trace(event, reason),
             EventKind::Drop { reason, direction, rule } => {
@@ -180,10 +187,10 @@ impl Record {
                 record.event_type =
                     Some(EventType { kind: message_type::DROP, sub_type: reason.hubble().1 as i32 });
                 record.traffic_direction = direction.map_or_else(|| seen_from(event), TrafficDirection::from);
-                record.denied(reason, direction, names.rules(rule), &mut extra);
+                record.denied(event, (reason, direction), rule, names, &mut extra);
             }
             EventKind::Message { verdict, direction, rule } => {
-                record.message(event, message, (verdict, direction), &names.rules(rule), &mut extra);
+                record.message(event, message, (verdict, direction, rule), names, &mut extra);
             }
             EventKind::Close { reason, packets, bytes, duration_ns } => {
                 let close = CloseInfo::new(reason, packets, bytes, duration_ns);
@@ -203,10 +210,8 @@ impl Record {
 
     fn policy_verdict(
         &mut self,
-        direction: Direction,
-        verdict: VerdictKind,
-        rule: RuleId,
-        reason: TraceReason,
+        event: &FlowEvent,
+        (direction, verdict, rule, reason): (Direction, VerdictKind, RuleId, TraceReason),
         names: &dyn Resolver,
         extra: &mut Extensions,
     ) {
@@ -219,7 +224,7 @@ impl Record {
         match verdict {
             VerdictKind::Denied(drop) => {
                 self.verdict = Verdict::Dropped;
-                self.denied(drop, Some(direction), rules, extra);
+                self.denied(event, (drop, Some(direction)), rule, names, extra);
             }
             VerdictKind::Allowed | VerdictKind::Redirected => {
                 self.verdict =
@@ -235,7 +240,7 @@ impl Record {
             VerdictKind::Audited => {
                 self.verdict = Verdict::Audit;
                 self.is_reply = Some(false);
-                extra.default_deny = Some(DefaultDeny::new(direction, &rules));
+                extra.default_deny = Some(DefaultDeny::new(event, direction, &rules, names));
             }
         }
     }
@@ -259,11 +264,13 @@ impl Record {
     /// A refusal by policy or otherwise. `is_reply` stays open, as in Hubble.
     fn denied(
         &mut self,
-        reason: DropReason,
-        direction: Option<Direction>,
-        rules: Vec<Provenance>,
+        event: &FlowEvent,
+        (reason, direction): (DropReason, Option<Direction>),
+        rule: RuleId,
+        names: &dyn Resolver,
         extra: &mut Extensions,
     ) {
+        let rules = names.rules(rule);
         let (name, number) = reason.hubble();
         name.clone_into(&mut self.drop_reason_desc);
         self.drop_reason = number;
@@ -272,7 +279,7 @@ impl Record {
             return;
         };
         if kind == DenyReason::NoRule {
-            extra.default_deny = Some(DefaultDeny::new(direction, &rules));
+            extra.default_deny = Some(DefaultDeny::new(event, direction, &rules, names));
             extra.hint = summary::missing_rule(self, direction);
             return;
         }
@@ -309,14 +316,19 @@ fn endpoint(event: &FlowEvent, source: bool, names: &dyn Resolver) -> Endpoint {
     };
     let workload = id.and_then(|id| names.endpoint(id)).or_else(|| names.address(addr)).unwrap_or_default();
     let labels = if workload.labels.is_empty() { names.labels(identity) } else { workload.labels };
+    let mut workloads = workload.workloads;
+    if workloads.is_empty() {
+        workloads.extend(resolve::workload_of(&workload.pod_name));
+    }
+    let cluster = if workload.pod_name.is_empty() { "" } else { names.cluster_name() };
     Endpoint {
         id: id.map_or(0, |id| u32::from(id.0)),
         identity: identity.0,
-        cluster_name: String::new(),
+        cluster_name: cluster.to_owned(),
         namespace: workload.namespace,
         labels,
         pod_name: workload.pod_name,
-        workloads: workload.workloads,
+        workloads,
     }
 }
 

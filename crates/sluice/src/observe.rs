@@ -1,21 +1,22 @@
 //! `sluice observe`: the flow log, with the flags and layouts of `hubble observe`.
 
-mod filter_args;
-mod when;
+pub(crate) mod filter_args;
+mod source;
+pub(crate) mod when;
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{ArgAction, Args, ValueEnum};
 use filter_args::FilterArgs;
-use flowlog::api::{DEFAULT_SOCKET, ObserveRequest, Request, ResponseLine, Selection};
+use flowlog::FlowFilter;
+use flowlog::api::{DEFAULT_SOCKET, ObserveRequest};
+use flowlog::filter::Filters;
 use flowlog::format::{Layout, Options, Printer};
-use flowlog::record::Record;
+use flowlog::mask::FieldMask;
 use jiff::Timestamp;
-use std::collections::VecDeque;
+use source::Told;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, IsTerminal as _, Write};
-use std::os::unix::net::UnixStream;
+use std::io::{BufReader, BufWriter, IsTerminal as _, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 /// Records shown when nothing says how many (as Hubble).
 const DEFAULT_LAST: u64 = 20;
@@ -23,53 +24,80 @@ const DEFAULT_LAST: u64 = 20;
 /// What `sluice observe` takes.
 #[derive(Args, Debug)]
 pub struct ObserveArgs {
-    /// What to observe; flows is all there is for now.
-    #[arg(value_parser = ["flows"])]
+    /// What to observe: flows.
+    #[arg(value_name = "flows", value_parser = ["flows", "agent-events", "debug-events"], hide_possible_values = true)]
     what: Option<String>,
     /// Socket of the node service, as unix:///path or a path.
     #[arg(long, alias = "socket", env = "SLUICE_SOCKET", value_name = "ADDRESS", default_value = DEFAULT_SOCKET)]
     server: String,
     /// Read JSON lines from a file (- is standard input) instead of asking the node service.
-    #[arg(long, value_name = "FILE", conflicts_with = "follow")]
+    #[arg(long, value_name = "FILE")]
     input_file: Option<String>,
     /// Show new flows as they come.
     #[arg(long, short)]
     follow: bool,
     /// The newest so many flows (20 unless another selection is made).
-    #[arg(long, value_name = "N", conflicts_with_all = ["first", "all"])]
-    last: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    last: u64,
     /// The oldest so many flows.
-    #[arg(long, value_name = "N", conflicts_with_all = ["all", "follow"])]
-    first: Option<u64>,
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    first: u64,
     /// All flows that are kept.
     #[arg(long)]
     all: bool,
     /// Flows since then: 5m, 2025-01-31, 2025-01-31T10:00:00Z.
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     since: Option<String>,
     /// Flows until then.
-    #[arg(long, value_name = "WHEN", conflicts_with = "follow")]
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
     until: Option<String>,
     #[command(flatten)]
     filter: FilterArgs,
+    /// Show what this filter matches: Hubble's FlowFilter as JSON.
+    #[arg(long, value_name = "JSON", help_heading = "Raw filters")]
+    allowlist: Vec<String>,
+    /// Hide what this filter matches.
+    #[arg(long, value_name = "JSON", help_heading = "Raw filters")]
+    denylist: Vec<String>,
+    /// Print the filters that the flags mean, and nothing else.
+    #[arg(long, help_heading = "Raw filters")]
+    print_raw_filters: bool,
     /// Layout.
-    #[arg(long, short, value_enum, default_value = "compact")]
+    #[arg(long, short, value_enum, default_value = "compact", ignore_case = true)]
     output: OutputArg,
-    /// Format of times: StampMilli, RFC3339, RFC3339Milli, RFC3339Micro, RFC3339Nano, RFC1123Z, or strftime's.
+    /// Format of times: StampMilli, RFC3339, RFC3339Milli, RFC3339Micro, RFC3339Nano, RFC1123Z, YearMonthDay,
+    /// YearMonthDayHour, YearMonthDayHourMinute, or strftime's.
     #[arg(long, value_name = "FORMAT", default_value = "StampMilli", value_parser = when::parse_format)]
     time_format: String,
-    /// Name the deciding rule of allowed flows too.
+    /// Name the policies of allowed flows too, and where they stand.
     #[arg(long)]
     print_policy_names: bool,
     /// Name the node.
     #[arg(long)]
     print_node_name: bool,
-    /// Colours.
+    /// Colours (compact and dict only).
     #[arg(long, value_enum, default_value = "auto")]
     color: ColorArg,
     /// Addresses and numbers instead of names.
     #[arg(long)]
     numeric: bool,
+    /// Names of pods, services and hosts instead of addresses.
+    #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
+        require_equals = true, action = ArgAction::Set)]
+    ip_translation: bool,
+    /// Only these fields of each flow (JSON only): time,source.pod_name,verdict.
+    #[arg(long, alias = "experimental-field-mask", value_name = "FIELDS", value_delimiter = ',')]
+    field_mask: Vec<String>,
+    /// Taken for Hubble's sake: the layouts choose their fields anyway.
+    #[arg(long, alias = "experimental-use-default-field-masks", value_name = "BOOL", default_value_t = true,
+        default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, hide = true)]
+    use_default_field_masks: bool,
+    /// Say nothing of lost events, and of flags that cannot match.
+    #[arg(long, short)]
+    silent_errors: bool,
+    /// Taken for Hubble's sake: the node's socket needs no forwarding.
+    #[arg(long, short = 'P', hide = true)]
+    port_forward: bool,
 }
 
 /// `-o`.
@@ -97,38 +125,111 @@ enum ColorArg {
 ///
 /// Flags that contradict each other, no node service, or output that cannot be written.
 pub fn run(args: ObserveArgs) -> Result<ExitCode> {
+    if let Some(events @ ("agent-events" | "debug-events")) = args.what.as_deref() {
+        bail!(
+            "{events} are not in the flow log; `sluice observe` shows flows, and `hubble observe {events}` \
+               asks the node's Hubble API where that is switched on"
+        );
+    }
     let request = args.request(Timestamp::now())?;
-    let mut printer = Printer::new(BufWriter::new(std::io::stdout().lock()), args.options());
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    if args.print_raw_filters {
+        out.write_all(raw_filters(&request.filters)?.as_bytes())?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let told = Told { silent: args.silent_errors };
+    args.notes().iter().for_each(|note| told.say(note));
+    let mut printer = Printer::new(out, args.options()?);
     match args.input_file.as_deref() {
-        Some("-") => from_lines(std::io::stdin().lock(), &request, &mut printer)?,
+        Some("-") => source::lines(std::io::stdin().lock(), &request, &mut printer, told)?,
         Some(path) => {
             let file = File::open(path).with_context(|| format!("open {path}"))?;
-            from_lines(BufReader::new(file), &request, &mut printer).with_context(|| path.to_owned())?;
+            source::lines(BufReader::new(file), &request, &mut printer, told)
+                .with_context(|| path.to_owned())?;
         }
-        None => from_server(&args.server, request, &mut printer)?,
+        None => source::server(&args.server, request, &mut printer, told)?,
     }
     printer.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
 impl ObserveArgs {
+    /// What to ask, by Hubble's rules of which selections go together.
     fn request(&self, now: Timestamp) -> Result<ObserveRequest> {
-        let when = |text: &Option<String>| text.as_deref().map(|text| when::parse(text, now)).transpose();
-        let (since, until) = (when(&self.since)?, when(&self.until)?);
-        let selected = self.first.is_some() || self.all || since.is_some() || until.is_some();
+        let (first, last) = (self.first > 0, self.last > 0);
+        let clashes = [
+            (first && last, "--first and --last"),
+            (first && self.all, "--first and --all"),
+            (first && self.follow, "--first and --follow"),
+            (last && self.all, "--last and --all"),
+        ];
+        if let Some((_, flags)) = clashes.iter().find(|(clash, _)| *clash) {
+            bail!("{flags} cannot be combined");
+        }
+        let table = self.output == OutputArg::Table && self.follow && self.input_file.is_none();
+        ensure!(
+            !table,
+            "-o table aligns its columns at the end and cannot be combined with --follow; use compact or dict"
+        );
+        let when = |flag: &str, text: &Option<String>| {
+            text.as_deref()
+                .map(|text| when::parse(text, now))
+                .transpose()
+                .with_context(|| format!("--{flag}"))
+        };
+        let since = when("since", &self.since)?;
+        // One who follows goes on; Hubble takes no notice of --until then.
+        let until = if self.follow { None } else { when("until", &self.until)? };
+        let selected = first || self.all || since.is_some() || until.is_some();
         let from_file = self.input_file.is_some();
         let last = match self.last {
-            None if selected || from_file => None,
-            None if self.follow => Some(0),
-            None => Some(DEFAULT_LAST),
-            given => given,
+            0 if selected || from_file => None,
+            0 if self.follow => Some(0),
+            0 => Some(DEFAULT_LAST),
+            given => Some(given),
         };
-        let filters = self.filter.build()?;
-        Ok(ObserveRequest { filters, last, first: self.first, since, until, follow: self.follow })
+        let first = first.then_some(self.first);
+        let follow = self.follow && !from_file;
+        Ok(ObserveRequest { filters: self.filters()?, last, first, since, until, follow })
     }
 
-    fn options(&self) -> Options {
-        Options {
+    /// The filters of all flags together.
+    fn filters(&self) -> Result<Filters> {
+        let mut filters = self.filter.build()?;
+        for (flag, texts, list) in [
+            ("allowlist", &self.allowlist, &mut filters.allowlist),
+            ("denylist", &self.denylist, &mut filters.denylist),
+        ] {
+            for text in texts {
+                list.extend(FlowFilter::from_json(text).with_context(|| format!("--{flag} {text}"))?);
+            }
+        }
+        Ok(Filters::from_lists(filters.allowlist, filters.denylist)?)
+    }
+
+    /// What somebody who typed these flags should know.
+    fn notes(&self) -> Vec<String> {
+        let from_file = self.input_file.is_some();
+        let mut notes = if from_file { Vec::new() } else { self.filter.notes() };
+        if self.follow && from_file {
+            notes.push("--follow has no meaning with --input-file: the file is read to its end".to_owned());
+        }
+        if self.follow && self.until.is_some() && !from_file {
+            notes.push("--until has no meaning with --follow".to_owned());
+        }
+        if self.port_forward {
+            notes.push("--port-forward is not needed: the node's own socket is asked".to_owned());
+        }
+        notes
+    }
+
+    fn options(&self) -> Result<Options> {
+        let mask = FieldMask::new(&self.field_mask)?;
+        if !mask.is_empty() && self.output != OutputArg::Json {
+            bail!("--field-mask is for JSON only: add -o json");
+        }
+        Ok(Options {
             layout: match self.output {
                 OutputArg::Compact => Layout::Compact,
                 OutputArg::Dict => Layout::Dict,
@@ -139,89 +240,34 @@ impl ObserveArgs {
             policy_names: self.print_policy_names,
             node_name: self.print_node_name,
             numeric: self.numeric,
+            ip_translation: self.ip_translation,
+            mask,
             color: match self.color {
                 ColorArg::Always => true,
                 ColorArg::Never => false,
                 ColorArg::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
             },
             ..Options::default()
-        }
+        })
     }
 }
 
-fn from_server<W: Write>(server: &str, request: ObserveRequest, printer: &mut Printer<W>) -> Result<()> {
-    let path = server.strip_prefix("unix://").unwrap_or(server);
-    let follow = request.follow;
-    let mut stream = UnixStream::connect(path)
-        .with_context(|| format!("cannot reach the node service on {path}; is `sluice run` running?"))?;
-    let mut line = serde_json::to_string(&Request::Observe(request))?;
-    line.push('\n');
-    stream.write_all(line.as_bytes()).context("ask")?;
-    for line in BufReader::new(stream).lines() {
-        let line = line.context("read the answer")?;
-        if line.is_empty() {
-            printer.flush()?;
+/// The filters as YAML, one JSON text for each, in the form that Hubble prints and its configuration takes.
+fn raw_filters(filters: &Filters) -> Result<String> {
+    let mut text = String::new();
+    for (name, list) in [("allowlist", &filters.allowlist), ("denylist", &filters.denylist)] {
+        if list.is_empty() {
             continue;
         }
-        let answer: ResponseLine = serde_json::from_str(&line).context("read the answer")?;
-        if let Some(error) = answer.error {
-            bail!("{error}");
-        }
-        if let Some(lost) = answer.lost_events {
-            eprintln!("{} events lost ({})", lost.num_events_lost, lost.source);
-        }
-        if let Some(flow) = answer.flow {
-            printer.record(&flow)?;
-            if follow {
-                printer.flush()?;
-            }
+        text.push_str(name);
+        text.push_str(":\n");
+        for filter in list {
+            // A quote in a YAML single-quoted text is written twice.
+            let json = serde_json::to_string(filter)?.replace('\'', "''");
+            text.push_str(&format!("    - '{json}'\n"));
         }
     }
-    Ok(())
-}
-
-/// Answers from JSON lines: with the envelope, or bare flows as older exporters write them.
-fn from_lines<W: Write>(
-    input: impl BufRead,
-    request: &ObserveRequest,
-    printer: &mut Printer<W>,
-) -> Result<()> {
-    let selection = Selection::new(request)?;
-    let keep = request.last.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-    let mut kept: VecDeque<Arc<Record>> = VecDeque::new();
-    let mut shown = 0;
-    for (number, line) in input.lines().enumerate() {
-        let line = line?;
-        let Some(flow) = parse_line(&line).with_context(|| format!("line {}", number + 1))? else { continue };
-        if !selection.matches(&flow) {
-            continue;
-        }
-        if let Some(keep) = keep {
-            kept.push_back(flow);
-            if kept.len() > keep {
-                kept.pop_front();
-            }
-        } else if request.first.is_none_or(|first| shown < first) {
-            printer.record(&flow)?;
-            shown += 1;
-        } else {
-            break;
-        }
-    }
-    kept.iter().try_for_each(|flow| printer.record(flow))?;
-    Ok(())
-}
-
-fn parse_line(line: &str) -> Result<Option<Arc<Record>>> {
-    if line.trim().is_empty() {
-        return Ok(None);
-    }
-    let value: serde_json::Value = serde_json::from_str(line)?;
-    if value.get("verdict").is_some() {
-        return Ok(Some(serde_json::from_value(value)?));
-    }
-    let answer: ResponseLine = serde_json::from_value(value)?;
-    Ok(answer.flow)
+    Ok(text)
 }
 
 #[cfg(test)]

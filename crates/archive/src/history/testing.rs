@@ -116,6 +116,7 @@ pub(crate) fn record(n: u64) -> Record {
             direction: TrafficDirection::Ingress,
             side: "destination".into(),
             switched_on_by: vec![rule(to)],
+            ..DefaultDeny::default()
         });
         extra.hint = Some(format!("allow app-{} on port {port}", from % 12));
     } else if kind == 6 {

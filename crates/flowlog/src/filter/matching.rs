@@ -101,7 +101,7 @@ impl Compiled {
                 let parent = r.trace_context.as_ref().and_then(|context| context.parent.as_ref());
                 parent.is_some_and(|parent| parent.trace_id == *id)
             })
-            && any(&f.ip_trace_id, |id| r.ip_trace_id.is_some_and(|have| have.trace_id == *id))
+            && any(&f.ip_trace_id, |id| r.ip_trace_id.as_ref().is_some_and(|have| have.trace_id == *id))
     }
 
     fn packet_matches(&self, r: &Record) -> bool {

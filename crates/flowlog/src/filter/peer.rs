@@ -89,9 +89,9 @@ impl Peer {
 
     pub(super) fn matches(&self, r: &Record) -> bool {
         let (end, service, names) = if self.source {
-            (r.source.as_ref(), r.source_service.as_ref(), &r.source_names)
+            (r.source.as_ref(), r.source_service.as_deref(), &r.source_names)
         } else {
-            (r.destination.as_ref(), r.destination_service.as_ref(), &r.destination_names)
+            (r.destination.as_ref(), r.destination_service.as_deref(), &r.destination_names)
         };
         any(&self.ports, |wanted| self.port(r) == Some(*wanted))
             && any(&self.identities, |id| end.map_or(0, |e| e.identity) == *id)

@@ -185,15 +185,16 @@ fn refuses_what_it_cannot_read() {
 /// A record in which every field that a filter can ask for is set.
 fn full() -> Record {
     let mut r = message_record("kafka-request", crate::MessageVerdict::Dropped(DenyReason::NoRule));
-    let service = |name: &str| crate::record::ServiceRef { name: name.into(), namespace: "shop".into() };
+    let service =
+        |name: &str| Box::new(crate::record::ServiceRef { name: name.into(), namespace: "shop".into() });
     r.source_service = Some(service("cart"));
     r.destination_service = Some(service("payments"));
     r.node_name = "east/node-1".into();
     r.node_labels = vec!["zone=a".into(), "io.cilium/egress-gateway=".into()];
-    r.interface = Some(crate::record::Interface { index: 7, name: "lxc7".into() });
+    r.interface = Some(Box::new(crate::record::Interface { index: 7, name: "lxc7".into() }));
     let parent = crate::record::TraceParent { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into() };
-    r.trace_context = Some(crate::record::TraceContext { parent: Some(parent) });
-    r.ip_trace_id = Some(crate::record::IpTraceId { trace_id: 99, ip_option_type: 136 });
+    r.trace_context = Some(Box::new(crate::record::TraceContext { parent: Some(parent) }));
+    r.ip_trace_id = Some(Box::new(crate::record::IpTraceId { trace_id: 99, ip_option_type: 136 }));
     let ip = r.ip.as_mut().expect("addresses");
     ip.source_xlated = "192.0.2.7".into();
     ip.encrypted = true;

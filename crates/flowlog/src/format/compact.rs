@@ -3,24 +3,36 @@
 use super::{Options, parts};
 use crate::record::Record;
 
-pub(super) fn line(r: &Record, o: &Options) -> String {
-    let end = |source: bool| {
-        let identity = parts::identity(if source { r.source.as_ref() } else { r.destination.as_ref() }, o);
-        format!("{} {}", parts::paint(&parts::peer(r, source, o), "36", o), parts::paint(&identity, "35", o))
-    };
+/// Adds the line to `out`, which has the time already.
+pub(super) fn line(r: &Record, o: &Options, out: &mut String) {
+    if o.node_name {
+        out.push_str(" [");
+        parts::clean(&r.node_name, out);
+        out.push(']');
+    }
+    out.push_str(": ");
     // The client stays on the left: a reply is shown with its ends swapped.
-    let (left, arrow, right) = match r.is_reply {
-        None => (end(true), "<>", end(false)),
-        Some(false) => (end(true), "->", end(false)),
-        Some(true) => (end(false), "<-", end(true)),
+    let (left, arrow) = match r.is_reply {
+        None => (true, " <> "),
+        Some(false) => (true, " -> "),
+        Some(true) => (false, " <- "),
     };
-    let node = if o.node_name { format!(" [{}]", r.node_name) } else { String::new() };
-    let rule = parts::rule(r, o).map_or_else(String::new, |rule| format!(" {rule}"));
-    format!(
-        "{}{node}: {left} {arrow} {right} {} {} ({}){rule}",
-        parts::time(r, o),
-        parts::kind(r),
-        parts::verdict(r, o),
-        parts::summary(r),
-    )
+    end(r, left, o, out);
+    out.push_str(arrow);
+    end(r, !left, o, out);
+    out.push(' ');
+    parts::kind(r, out);
+    out.push(' ');
+    parts::verdict(r, o, out);
+    out.push_str(" (");
+    parts::clean(&r.summary, out);
+    out.push(')');
+    parts::rule(r, o, " ", out);
+}
+
+fn end(r: &Record, source: bool, o: &Options, out: &mut String) {
+    parts::painted("36", o, out, |out| parts::peer(r, source, o, out));
+    out.push(' ');
+    let identity = if source { r.source.as_ref() } else { r.destination.as_ref() };
+    parts::painted("35", o, out, |out| parts::identity(identity, o, out));
 }

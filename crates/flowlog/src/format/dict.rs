@@ -2,23 +2,32 @@
 
 use super::{Options, parts};
 use crate::record::Record;
-use std::io::{self, Write};
 
-pub(super) fn write(out: &mut dyn Write, r: &Record, o: &Options, first: bool) -> io::Result<()> {
+/// Adds the lines of a record to `out`.
+pub(super) fn lines(r: &Record, time: &str, o: &Options, first: bool, out: &mut String) {
     if !first {
-        writeln!(out, "------------")?;
+        out.push_str("------------\n");
     }
-    let mut lines = vec![("TIMESTAMP", parts::time(r, o))];
+    let mut line = |key: &str, value: &dyn Fn(&mut String)| {
+        out.extend(std::iter::repeat_n(' ', WIDTH.saturating_sub(key.len())));
+        out.push_str(key);
+        out.push_str(": ");
+        value(out);
+        out.push('\n');
+    };
+    line("TIMESTAMP", &|out| out.push_str(time));
     if o.node_name {
-        lines.push(("NODE", r.node_name.clone()));
+        line("NODE", &|out| parts::clean(&r.node_name, out));
     }
-    lines.push(("SOURCE", parts::peer(r, true, o)));
-    lines.push(("DESTINATION", parts::peer(r, false, o)));
-    lines.push(("TYPE", parts::kind(r)));
-    lines.push(("VERDICT", parts::verdict(r, o)));
-    lines.push(("SUMMARY", parts::summary(r)));
-    if let Some(rule) = parts::rule(r, o) {
-        lines.push(("RULE", rule));
+    line("SOURCE", &|out| parts::peer(r, true, o, out));
+    line("DESTINATION", &|out| parts::peer(r, false, o, out));
+    line("TYPE", &|out| parts::kind(r, out));
+    line("VERDICT", &|out| parts::verdict(r, o, out));
+    line("SUMMARY", &|out| parts::clean(&r.summary, out));
+    if parts::has_rule(r, o) {
+        line("RULE", &|out| parts::rule(r, o, "", out));
     }
-    lines.iter().try_for_each(|(key, value)| writeln!(out, "{key:>11}: {value}"))
 }
+
+/// The longest key.
+const WIDTH: usize = "DESTINATION".len();

@@ -1,78 +1,114 @@
-//! The pieces that the layouts share.
+//! The pieces that the layouts share. Each adds its text to a line.
 
 use super::Options;
 use crate::record::{
-    Endpoint, L4, L7Type, Layer7, PolicyMatch, Record, Rule, TracePoint, Verdict, message_type,
+    Endpoint, L4, L7Type, Layer7, PolicyMatch, PolicyRef, Record, Rule, TracePoint, TrafficDirection,
+    Verdict, message_type,
 };
 use crate::summary::drop_text;
 use policy::Identity;
+use std::fmt::Write as _;
 
-/// Control characters in names from outside must not reach a terminal.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// Adds a name from outside. Control characters must not reach a terminal.
+pub(super) fn clean(text: &str, out: &mut String) {
+    if text.chars().any(char::is_control) {
+        out.extend(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+    } else {
+        out.push_str(text);
+    }
 }
 
-pub(super) fn time(r: &Record, o: &Options) -> String {
-    let Some(time) = r.time else { return "N/A".to_owned() };
-    let zoned = time.0.to_zoned(o.zone.clone());
-    // A format that cannot be printed (a bad directive) must not end the program.
-    jiff::fmt::strtime::format(&o.time_format, &zoned).unwrap_or_else(|_| time.0.to_string())
+/// Adds what `write` adds, in a colour.
+pub(super) fn painted(color: &str, o: &Options, out: &mut String, write: impl FnOnce(&mut String)) {
+    if o.color {
+        let _ = write!(out, "\x1b[{color}m");
+    }
+    write(out);
+    if o.color {
+        out.push_str("\x1b[0m");
+    }
 }
 
 /// Source or destination as people know it.
-pub(super) fn peer(r: &Record, source: bool, o: &Options) -> String {
-    let Some(ip) = &r.ip else { return String::new() };
-    let (address, end, names) = if source {
-        (&ip.source, r.source.as_ref(), &r.source_names)
+pub(super) fn peer(r: &Record, source: bool, o: &Options, out: &mut String) {
+    let Some(ip) = &r.ip else {
+        // What is not IP has hardware addresses only.
+        if let Some(ethernet) = &r.ethernet {
+            clean(if source { &ethernet.source } else { &ethernet.destination }, out);
+        }
+        return;
+    };
+    let (address, end, service, names) = if source {
+        (&ip.source, r.source.as_ref(), r.source_service.as_ref(), &r.source_names)
     } else {
-        (&ip.destination, r.destination.as_ref(), &r.destination_names)
+        (&ip.destination, r.destination.as_ref(), r.destination_service.as_ref(), &r.destination_names)
     };
     let port = r.l4.as_ref().and_then(L4::ports).map(|p| if source { p.0 } else { p.1 });
-    let host = match end {
-        _ if o.numeric => address.clone(),
-        Some(Endpoint { pod_name, namespace, .. }) if !pod_name.is_empty() => {
-            format!("{namespace}/{pod_name}")
+    let start = out.len();
+    match (end, service) {
+        _ if o.numeric || !o.ip_translation => clean(address, out),
+        (Some(Endpoint { pod_name, namespace, .. }), _) if !pod_name.is_empty() => {
+            clean(namespace, out);
+            out.push('/');
+            clean(pod_name, out);
         }
-        _ if !names.is_empty() => names.join(","),
-        _ => address.clone(),
-    };
-    let host = clean(&host);
-    match port {
-        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
-        Some(port) => format!("{host}:{port}"),
-        None => host,
+        (_, Some(service)) if !service.name.is_empty() => {
+            clean(&service.namespace, out);
+            out.push('/');
+            clean(&service.name, out);
+        }
+        _ if !names.is_empty() => {
+            for (at, name) in names.iter().enumerate() {
+                out.push_str(if at > 0 { "," } else { "" });
+                clean(name, out);
+            }
+        }
+        _ => clean(address, out),
     }
+    let Some(port) = port else { return };
+    if out.get(start..).is_some_and(|host| host.contains(':')) {
+        out.insert(start, '[');
+        out.push(']');
+    }
+    let _ = write!(out, ":{port}");
 }
 
-pub(super) fn identity(end: Option<&Endpoint>, o: &Options) -> String {
+/// Number or reserved name of an identity, in brackets.
+pub(super) fn identity(end: Option<&Endpoint>, o: &Options, out: &mut String) {
     let number = end.map_or(0, |e| e.identity);
-    match Identity(number).reserved_name() {
-        Some(name) if !o.numeric => format!("({name})"),
-        _ => format!("(ID:{number})"),
-    }
+    let _ = match Identity(number).reserved_name() {
+        Some(name) if !o.numeric => write!(out, "({name})"),
+        _ => write!(out, "(ID:{number})"),
+    };
 }
 
-pub(super) fn kind(r: &Record) -> String {
+/// What kind of event it is.
+pub(super) fn kind(r: &Record, out: &mut String) {
     let sub = r.event_type.map_or(0, |t| t.sub_type);
     match r.event_kind() {
-        message_type::TRACE => TracePoint::from_sub_type(sub)
-            .map_or_else(|| sub.to_string(), |p| p.name().to_ascii_lowercase().replace('_', "-")),
-        message_type::DROP => drop_text(u32::try_from(sub).unwrap_or(0)).into_owned(),
+        message_type::TRACE => match TracePoint::from_sub_type(sub) {
+            Some(point) => out.push_str(point.text()),
+            None => {
+                let _ = write!(out, "{sub}");
+            }
+        },
+        message_type::DROP => out.push_str(&drop_text(u32::try_from(sub).unwrap_or(0))),
         message_type::POLICY_VERDICT => {
-            format!("policy-verdict:{} {}", policy_match(r.policy_match_type), r.traffic_direction.name())
+            let (matched, direction) = (policy_match(r.policy_match_type), r.traffic_direction.name());
+            let _ = write!(out, "policy-verdict:{matched} {direction}");
         }
-        message_type::L7 => clean(&message(r)),
+        message_type::L7 => message(r, out),
         message_type::CLOSE => {
-            let reason =
-                r.extensions.as_ref().and_then(|e| e.close.as_ref()).map_or("", |c| c.reason.as_str());
-            format!("closed:{}", clean(reason))
+            out.push_str("closed:");
+            let close = r.extensions.as_ref().and_then(|e| e.close.as_ref());
+            clean(close.map_or("", |c| c.reason.as_str()), out);
         }
-        _ => "UNKNOWN".to_owned(),
+        _ => out.push_str("UNKNOWN"),
     }
 }
 
 /// Protocol and way of a message.
-fn message(r: &Record) -> String {
+fn message(r: &Record, out: &mut String) {
     let l7 = r.l7.as_ref();
     let way = l7.map_or("unknown", |l7| match l7.kind {
         L7Type::Request => "request",
@@ -81,14 +117,18 @@ fn message(r: &Record) -> String {
         L7Type::Unknown => "unknown",
     });
     let extra = r.extensions.as_ref();
-    match l7 {
-        Some(Layer7 { http: Some(_), .. }) => format!("http-{way}"),
-        Some(Layer7 { dns: Some(dns), .. }) => format!("dns-{way} {}", dns.observation_source),
-        Some(Layer7 { kafka: Some(_), .. }) => format!("kafka-{way}"),
-        _ if extra.is_some_and(|e| e.tls.is_some()) => "tls-hello".to_owned(),
-        _ if extra.is_some_and(|e| !e.anomaly.is_empty()) => "anomaly".to_owned(),
-        _ => format!("l7-{way}"),
-    }
+    let protocol = match l7 {
+        Some(Layer7 { http: Some(_), .. }) => "http",
+        Some(Layer7 { dns: Some(dns), .. }) => {
+            let _ = write!(out, "dns-{way} ");
+            return clean(&dns.observation_source, out);
+        }
+        Some(Layer7 { kafka: Some(_), .. }) => "kafka",
+        _ if extra.is_some_and(|e| e.tls.is_some()) => return out.push_str("tls-hello"),
+        _ if extra.is_some_and(|e| !e.anomaly.is_empty()) => return out.push_str("anomaly"),
+        _ => "l7",
+    };
+    let _ = write!(out, "{protocol}-{way}");
 }
 
 fn policy_match(number: u32) -> &'static str {
@@ -104,51 +144,85 @@ fn policy_match(number: u32) -> &'static str {
     ALL.iter().find(|(m, _)| *m as u32 == number).map_or("unknown", |(_, text)| text)
 }
 
-pub(super) fn verdict(r: &Record, o: &Options) -> String {
+/// What became of it, in its colour.
+pub(super) fn verdict(r: &Record, o: &Options, out: &mut String) {
+    let color = match r.verdict {
+        Verdict::Forwarded | Verdict::Redirected => "32",
+        Verdict::Dropped | Verdict::Error => "31",
+        Verdict::Audit | Verdict::Traced | Verdict::Translated => "33",
+        Verdict::Unknown => "0",
+    };
+    painted(color, o, out, |out| out.push_str(verdict_text(r)));
+    policy_names(r, o, out);
+}
+
+/// Likewise without a colour.
+pub(super) fn plain_verdict(r: &Record, o: &Options, out: &mut String) {
+    out.push_str(verdict_text(r));
+    policy_names(r, o, out);
+}
+
+fn verdict_text(r: &Record) -> &'static str {
     let judged = r.event_kind() == message_type::POLICY_VERDICT;
-    let (text, color) = match r.verdict {
-        Verdict::Forwarded | Verdict::Redirected if judged => ("ALLOWED", "32"),
-        Verdict::Dropped | Verdict::Error if judged => ("DENIED", "31"),
-        Verdict::Audit if judged => ("AUDITED", "33"),
-        v => match v {
-            Verdict::Forwarded | Verdict::Redirected => (v.name(), "32"),
-            Verdict::Dropped | Verdict::Error => (v.name(), "31"),
-            Verdict::Audit | Verdict::Traced | Verdict::Translated => (v.name(), "33"),
-            Verdict::Unknown => (v.name(), "0"),
-        },
-    };
-    paint(text, color, o)
-}
-
-pub(super) fn paint(text: &str, color: &str, o: &Options) -> String {
-    if o.color { format!("\x1b[{color}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
-pub(super) fn summary(r: &Record) -> String {
-    clean(&r.summary)
-}
-
-/// Which rule decided: always for what was refused, for the rest when asked.
-pub(super) fn rule(r: &Record, o: &Options) -> Option<String> {
-    let extra = r.extensions.as_ref()?;
-    if !(o.policy_names || r.verdict == Verdict::Dropped) {
-        return None;
+    match r.verdict {
+        Verdict::Forwarded | Verdict::Redirected if judged => "ALLOWED",
+        Verdict::Dropped | Verdict::Error if judged => "DENIED",
+        Verdict::Audit if judged => "AUDITED",
+        verdict => verdict.name(),
     }
-    if let Some(deny) = &extra.default_deny {
-        let side = deny.direction.name().to_ascii_lowercase();
-        return Some(match list(&deny.switched_on_by) {
-            by if by.is_empty() => format!("by default deny ({side})"),
-            by => format!("by default deny ({side}) of {by}"),
-        });
-    }
-    let by = list(&extra.rules);
-    (!by.is_empty()).then(|| format!("by {by}"))
 }
 
-fn list(rules: &[Rule]) -> String {
-    let one = |rule: &Rule| {
-        let slash = if rule.namespace.is_empty() { "" } else { "/" };
-        clean(&format!("{}{slash}{} ({}:{})", rule.namespace, rule.name, rule.file, rule.line))
+/// The policies behind a policy verdict, in Hubble's words.
+fn policy_names(r: &Record, o: &Options, out: &mut String) {
+    if !o.policy_names || r.event_kind() != message_type::POLICY_VERDICT {
+        return;
+    }
+    let listed: [&[PolicyRef]; 2] = match r.traffic_direction {
+        TrafficDirection::Ingress => [&r.ingress_allowed_by, &r.ingress_denied_by],
+        TrafficDirection::Egress => [&r.egress_allowed_by, &r.egress_denied_by],
+        TrafficDirection::Unknown => [&[], &[]],
     };
-    rules.iter().map(one).collect::<Vec<_>>().join(", ")
+    for (at, policy) in listed.into_iter().flatten().enumerate() {
+        out.push_str(if at == 0 { " BY " } else { ", " });
+        clean(&policy.name, out);
+        out.push_str(" (");
+        clean(&policy.kind, out);
+        out.push(')');
+    }
+}
+
+/// Whether [`rule`] has something to say: always for what was refused, for the rest when asked.
+pub(super) fn has_rule(r: &Record, o: &Options) -> bool {
+    (o.policy_names || r.verdict == Verdict::Dropped)
+        && r.extensions.as_ref().is_some_and(|extra| extra.default_deny.is_some() || !extra.rules.is_empty())
+}
+
+/// Which rule decided, after `lead`.
+pub(super) fn rule(r: &Record, o: &Options, lead: &str, out: &mut String) {
+    let Some(extra) = r.extensions.as_ref().filter(|_| has_rule(r, o)) else { return };
+    out.push_str(lead);
+    let Some(deny) = &extra.default_deny else {
+        out.push_str("by ");
+        return list(&extra.rules, out);
+    };
+    let side = deny.direction.name().to_ascii_lowercase();
+    let _ = write!(out, "by default deny ({side})");
+    if !deny.switched_on_by.is_empty() {
+        out.push_str(" of ");
+        list(&deny.switched_on_by, out);
+    }
+}
+
+fn list(rules: &[Rule], out: &mut String) {
+    for (at, rule) in rules.iter().enumerate() {
+        out.push_str(if at > 0 { ", " } else { "" });
+        if !rule.namespace.is_empty() {
+            clean(&rule.namespace, out);
+            out.push('/');
+        }
+        clean(&rule.name, out);
+        out.push_str(" (");
+        clean(&rule.file, out);
+        let _ = write!(out, ":{})", rule.line);
+    }
 }

@@ -16,19 +16,25 @@ pub(super) fn header(o: &Options) -> Vec<String> {
     columns.into_iter().map(str::to_owned).collect()
 }
 
-pub(super) fn row(r: &Record, o: &Options) -> Vec<String> {
-    let plain = Options { color: false, ..o.clone() };
-    let mut cells = vec![parts::time(r, o)];
+pub(super) fn row(r: &Record, time: String, o: &Options) -> Vec<String> {
+    let cell = |write: &dyn Fn(&mut String)| {
+        let mut text = String::new();
+        write(&mut text);
+        text
+    };
+    let mut cells = vec![time];
     if o.node_name {
-        cells.push(r.node_name.clone());
+        cells.push(cell(&|out| parts::clean(&r.node_name, out)));
     }
-    let rule = parts::rule(r, o).map_or_else(String::new, |rule| format!(" {rule}"));
     cells.extend([
-        parts::peer(r, true, o),
-        parts::peer(r, false, o),
-        parts::kind(r),
-        parts::verdict(r, &plain),
-        parts::summary(r) + &rule,
+        cell(&|out| parts::peer(r, true, o, out)),
+        cell(&|out| parts::peer(r, false, o, out)),
+        cell(&|out| parts::kind(r, out)),
+        cell(&|out| parts::plain_verdict(r, o, out)),
+        cell(&|out| {
+            parts::clean(&r.summary, out);
+            parts::rule(r, o, " ", out);
+        }),
     ]);
     cells
 }

@@ -56,7 +56,7 @@ fn compact_lines_of_verdicts() {
     assert_eq!(
         print(&[verdict(VerdictKind::Allowed)], named),
         format!(
-            "{FLOW} -> {API} policy-verdict:L3-L4 INGRESS ALLOWED (TCP Flags: SYN) \
+            "{FLOW} -> {API} policy-verdict:L3-L4 INGRESS ALLOWED BY api (CiliumNetworkPolicy) (TCP Flags: SYN) \
              by production/api (policies/api.yaml:12)\n"
         )
     );
@@ -291,6 +291,7 @@ fn names_cannot_steer_the_terminal() {
     let mut record = Record::from_event(&event(), &Names, 1);
     record.source.as_mut().expect("source").pod_name = "x\x1b[2J".to_owned();
     record.summary = "a\nb".to_owned();
-    let line = compact::line(&record, &Options::default());
+    let mut line = String::new();
+    compact::line(&record, &Options::default(), &mut line);
     assert!(!line.contains(['\x1b', '\n']), "{line:?}");
 }

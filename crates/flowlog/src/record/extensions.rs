@@ -2,7 +2,8 @@
 
 use super::json::u64_string;
 use super::names::TrafficDirection;
-use crate::event::CloseReason;
+use super::resolve::Resolver;
+use crate::event::{CloseReason, FlowEvent};
 use policy::{Direction, Provenance};
 use serde::{Deserialize, Serialize};
 
@@ -85,10 +86,29 @@ pub struct DefaultDeny {
     pub side: String,
     /// The policies.
     pub switched_on_by: Vec<Rule>,
+    /// Whom they would have allowed, a few of them, in words; of packets only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_peers: Vec<String>,
 }
 
 impl DefaultDeny {
-    pub(super) fn new(direction: Direction, rules: &[Provenance]) -> Self {
+    /// Of a packet that `direction` of an endpoint denies.
+    pub(super) fn new(
+        event: &FlowEvent,
+        direction: Direction,
+        rules: &[Provenance],
+        names: &dyn Resolver,
+    ) -> Self {
+        let endpoint = match direction {
+            Direction::Ingress => event.dst_endpoint,
+            Direction::Egress => event.src_endpoint,
+        };
+        let allowed_peers = endpoint.map(|endpoint| names.allowed_peers(endpoint, direction));
+        Self { allowed_peers: allowed_peers.unwrap_or_default(), ..Self::of_message(direction, rules) }
+    }
+
+    /// Of a message: its connection was allowed.
+    pub(super) fn of_message(direction: Direction, rules: &[Provenance]) -> Self {
         let side = match direction {
             Direction::Ingress => "destination",
             Direction::Egress => "source",
@@ -97,6 +117,7 @@ impl DefaultDeny {
             direction: direction.into(),
             side: side.to_owned(),
             switched_on_by: rules.iter().map(Rule::from).collect(),
+            allowed_peers: Vec::new(),
         }
     }
 }

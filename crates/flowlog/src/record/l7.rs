@@ -3,13 +3,14 @@
 use super::json::{is_default, u64_string};
 use super::names::named_enum;
 use super::{
-    DefaultDeny, EventType, Extensions, FlowType, Record, Rule, Verdict, message_type, policies, seen_from,
+    DefaultDeny, EventType, Extensions, FlowType, Record, Resolver, Rule, TraceContext, TraceParent, Verdict,
+    message_type, policies, seen_from,
 };
 use crate::detail::{Message, Question};
 use crate::drop_reason::DropReason;
 use crate::event::{FlowEvent, MessageVerdict};
 use crate::summary::{self, message as words};
-use policy::{DenyReason, Direction, Provenance};
+use policy::{DenyReason, Direction, Provenance, RuleId};
 use serde::{Deserialize, Serialize};
 
 named_enum!(/// Which way a message goes.
@@ -148,10 +149,11 @@ impl Record {
         &mut self,
         event: &FlowEvent,
         message: Option<&Message>,
-        (verdict, direction): (MessageVerdict, Option<Direction>),
-        rules: &[Provenance],
+        (verdict, direction, rule): (MessageVerdict, Option<Direction>, RuleId),
+        names: &dyn Resolver,
         extra: &mut Extensions,
     ) {
+        let rules = &names.rules(rule);
         self.flow_type = FlowType::L7;
         self.event_type = Some(EventType { kind: message_type::L7, sub_type: 0 });
         self.traffic_direction = direction.map_or_else(|| seen_from(event), Into::into);
@@ -168,14 +170,17 @@ impl Record {
                 (None, false) => {}
             }
         }
+        self.trace_context = message.and_then(trace_context);
         self.summary = words::of_message(&l7, message);
         self.l7 = Some(l7);
         extra.describe(message);
         self.verdict = verdict.into();
         match (verdict, direction) {
-            (MessageVerdict::Dropped(reason), _) => self.refused(message, (reason, direction), rules, extra),
+            (MessageVerdict::Dropped(reason), _) => {
+                self.refused(message, (reason, direction), rules, extra);
+            }
             (MessageVerdict::Audited, Some(direction)) => {
-                extra.default_deny = Some(DefaultDeny::new(direction, rules));
+                extra.default_deny = Some(DefaultDeny::of_message(direction, rules));
             }
             _ => extra.rules = rules.iter().map(Rule::from).collect(),
         }
@@ -208,7 +213,7 @@ impl Record {
         }
         match (reason, direction) {
             (DenyReason::NoRule, Some(direction)) => {
-                extra.default_deny = Some(DefaultDeny::new(direction, rules));
+                extra.default_deny = Some(DefaultDeny::of_message(direction, rules));
                 extra.hint =
                     message.and_then(words::wanted).map(|wanted| summary::no_rule(self, direction, &wanted));
             }
@@ -336,4 +341,15 @@ fn url(host: &str, path: &str) -> String {
     // A target that is no path (`*`) must not run into the authority.
     let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
     format!("http://{host}{slash}{path}")
+}
+
+/// The trace that a request says it belongs to (W3C Trace Context §3.2: `version-trace-parent-flags`).
+fn trace_context(message: &Message) -> Option<Box<TraceContext>> {
+    let Message::HttpRequest { headers, .. } = message else { return None };
+    let (_, value) = headers.iter().find(|(name, _)| name == "traceparent")?;
+    let trace_id = value.split('-').nth(1)?;
+    let digits = trace_id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let valid = trace_id.len() == 32 && digits && trace_id.bytes().any(|b| b != b'0');
+    let parent = valid.then(|| TraceParent { trace_id: trace_id.to_owned() })?;
+    Some(Box::new(TraceContext { parent: Some(parent) }))
 }

@@ -139,6 +139,28 @@ impl TracePoint {
         }
     }
 
+    /// The point as people read it.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown-point",
+            Self::ToEndpoint => "to-endpoint",
+            Self::ToProxy => "to-proxy",
+            Self::ToHost => "to-host",
+            Self::ToStack => "to-stack",
+            Self::ToOverlay => "to-overlay",
+            Self::FromEndpoint => "from-endpoint",
+            Self::FromProxy => "from-proxy",
+            Self::FromHost => "from-host",
+            Self::FromStack => "from-stack",
+            Self::FromOverlay => "from-overlay",
+            Self::FromNetwork => "from-network",
+            Self::ToNetwork => "to-network",
+            Self::FromCrypto => "from-crypto",
+            Self::ToCrypto => "to-crypto",
+        }
+    }
+
     /// The point with that sub-type.
     #[must_use]
     pub fn from_sub_type(sub_type: i32) -> Option<Self> {

@@ -7,6 +7,18 @@ use policy::Provenance;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
+/// Hardware addresses of a frame.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ethernet {
+    /// Source address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// Destination address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub destination: String,
+}
+
 /// Addresses of a packet.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]

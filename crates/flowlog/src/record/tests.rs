@@ -250,7 +250,68 @@ fn any_kind() -> impl Strategy<Value = EventKind> {
     })
 }
 
+prop_compose! {
+    fn any_service()(name in "[a-z]{1,8}", namespace in ".{0,8}") -> ServiceRef {
+        ServiceRef { name, namespace }
+    }
+}
+
+fn any_verdict() -> impl Strategy<Value = Verdict> {
+    (0..Verdict::ALL.len()).prop_map(|at| Verdict::ALL[at])
+}
+
+prop_compose! {
+    /// The parts that no event of ours fills, as Hubble's files have them.
+    fn any_rest()(
+        text in proptest::collection::vec(".{0,12}", 8),
+        verdict in any_verdict(),
+        services in any::<bool>().prop_flat_map(|some| proptest::option::of(any_service()).prop_map(move |s| s.filter(|_| some))),
+        number in any::<(u32, u64)>(),
+        flags in any::<(bool, bool, bool)>(),
+        point in 0..TracePoint::ALL.len(),
+        reason in 0..TraceReasonName::ALL.len(),
+    ) -> Record {
+        let boxed = |yes: bool| yes.then(|| Box::new(IpTraceId { trace_id: number.1, ip_option_type: number.0 }));
+        Record {
+            verdict,
+            uuid: text[0].clone(),
+            ethernet: flags.0.then(|| Box::new(Ethernet { source: text[1].clone(), destination: text[2].clone() })),
+            ip: flags.1.then(|| Ip {
+                source: text[3].clone(),
+                source_xlated: text[4].clone(),
+                encrypted: flags.2,
+                ..Ip::default()
+            }),
+            source_service: services.clone().map(Box::new),
+            destination_service: services.map(Box::new),
+            node_labels: text[5..7].to_vec(),
+            source_names: text[..2].to_vec(),
+            interface: flags.2.then(|| Box::new(Interface { index: number.0, name: text[7].clone() })),
+            trace_context: flags.0.then(|| {
+                Box::new(TraceContext { parent: flags.1.then(|| TraceParent { trace_id: text[6].clone() }) })
+            }),
+            ip_trace_id: boxed(flags.1),
+            trace_observation_point: TracePoint::ALL[point],
+            trace_reason: TraceReasonName::ALL[reason],
+            is_reply: flags.0.then_some(flags.1),
+            summary: text[2].clone(),
+            source: Some(Endpoint {
+                cluster_name: text[3].clone(),
+                workloads: vec![WorkloadRef { name: text[4].clone(), kind: text[5].clone() }],
+                ..Endpoint::default()
+            }),
+            ..Record::default()
+        }
+    }
+}
+
 proptest! {
+    #[test]
+    fn json_of_any_record_round_trips(record in any_rest()) {
+        let text = serde_json::to_string(&record).expect("JSON");
+        prop_assert_eq!(serde_json::from_str::<Record>(&text).expect("reads back"), record);
+    }
+
     #[test]
     fn json_round_trips(
         kind in any_kind(), at in any::<u64>(), proto in any::<u8>(), ports in any::<(u16, u16)>(),
@@ -268,5 +329,32 @@ proptest! {
         let record = Record::from_event(&event, &Names, seq);
         let text = serde_json::to_string(&record).expect("JSON");
         prop_assert_eq!(serde_json::from_str::<Record>(&text).expect("reads back"), record);
+    }
+}
+
+#[test]
+fn requests_know_their_trace() {
+    let trace = |value: &str| {
+        let message = Message::HttpRequest {
+            version: ::l7::http::Version::Http11,
+            method: "GET".into(),
+            host: "api".into(),
+            path: "/".into(),
+            headers: vec![("traceparent".into(), value.into())],
+        };
+        let event = message_event(MessageVerdict::Forwarded, false);
+        let context = Record::from_message(&event, Some(&message), &Names, 1).trace_context;
+        context.and_then(|context| context.parent).map(|parent| parent.trace_id)
+    };
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    assert_eq!(trace(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
+    for wrong in [
+        "",
+        "00",
+        "00-xyz-00f067aa0ba902b7-01",
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        &id.to_uppercase(),
+    ] {
+        assert_eq!(trace(wrong), None, "{wrong}");
     }
 }

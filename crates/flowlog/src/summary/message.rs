@@ -4,6 +4,8 @@ use crate::detail::Message;
 use crate::record::{Dns, Http, Kafka, L7Type, Layer7};
 use std::borrow::Cow;
 
+pub(crate) use ::l7::kafka::api_name as known_kafka_api;
+
 /// The one-line text of a message.
 pub(crate) fn of_message(l7: &Layer7, message: Option<&Message>) -> String {
     let response = l7.kind == L7Type::Response;
@@ -138,53 +140,11 @@ pub(crate) fn known_dns_rcode(number: u32) -> Option<&'static str> {
     })
 }
 
-/// Kafka's APIs by key, as Cilium names them in rules and Hubble prints them.
-const KAFKA_APIS: [&str; 34] = [
-    "produce",
-    "fetch",
-    "offsets",
-    "metadata",
-    "leaderandisr",
-    "stopreplica",
-    "updatemetadata",
-    "controlledshutdown",
-    "offsetcommit",
-    "offsetfetch",
-    "findcoordinator",
-    "joingroup",
-    "heartbeat",
-    "leavegroup",
-    "syncgroup",
-    "describegroups",
-    "listgroups",
-    "saslhandshake",
-    "apiversions",
-    "createtopics",
-    "deletetopics",
-    "deleterecords",
-    "initproducerid",
-    "offsetforleaderepoch",
-    "addpartitionstotxn",
-    "addoffsetstotxn",
-    "endtxn",
-    "writetxnmarkers",
-    "txnoffsetcommit",
-    "describeacls",
-    "createacls",
-    "deleteacls",
-    "describeconfigs",
-    "alterconfigs",
-];
-
 pub(crate) fn kafka_api(key: i16) -> Cow<'static, str> {
     known_kafka_api(key).map_or_else(|| key.to_string().into(), Cow::Borrowed)
 }
 
 /// Whether an API has this name.
 pub(crate) fn is_kafka_api(name: &str) -> bool {
-    KAFKA_APIS.contains(&name)
-}
-
-pub(crate) fn known_kafka_api(key: i16) -> Option<&'static str> {
-    KAFKA_APIS.get(usize::try_from(key).ok()?).copied()
+    ::l7::kafka::API_NAMES.contains(&name)
 }

@@ -19,22 +19,30 @@ const VALUED: &[(&str, Option<char>, &str)] = &[
     ("label", Some('l'), "Either end has these labels (a selector)"),
     ("from-label", None, "The source has these labels"),
     ("to-label", None, "The destination has these labels"),
+    ("service", None, "Either end has the address of this service: [namespace/]prefix"),
+    ("from-service", None, "The source has the address of this service"),
+    ("to-service", None, "The destination has the address of this service"),
+    ("workload", None, "Either end belongs to this workload: name, Kind/name or Kind/"),
+    ("from-workload", None, "The source belongs to this workload"),
+    ("to-workload", None, "The destination belongs to this workload"),
     ("ip", None, "Either end has this address, or one in this CIDR"),
     ("from-ip", None, "The source has this address"),
     ("to-ip", None, "The destination has this address"),
+    ("snat-ip", None, "The source is translated to this address"),
     ("port", None, "Either port"),
     ("from-port", None, "The source port"),
     ("to-port", None, "The destination port"),
     (
         "protocol",
         None,
-        "tcp, udp, icmp, icmpv4, icmpv6, sctp, http, http/1.1, http/2, grpc, dns, kafka or tls",
+        "tcp, udp, icmp, icmpv4, icmpv6, sctp, vrrp, igmp, http, http/1.1, http/2, grpc, dns, kafka or tls",
     ),
     ("identity", None, "Either end has this identity: a number or a reserved name"),
     ("from-identity", None, "The source has this identity"),
     ("to-identity", None, "The destination has this identity"),
     ("type", Some('t'), "drop, trace[:to-endpoint…], policy-verdict, l7 or close"),
     ("drop-reason-desc", None, "Name of a drop reason: POLICY_DENIED, …"),
+    ("policy", None, "Decided by this policy: [namespace/]name"),
     ("fqdn", None, "Either end has this DNS name (* is any part of it)"),
     ("from-fqdn", None, "The source has this DNS name"),
     ("to-fqdn", None, "The destination has this DNS name"),
@@ -43,31 +51,59 @@ const VALUED: &[(&str, Option<char>, &str)] = &[
     ("http-url", None, "HTTP whose URL matches this expression"),
     ("http-status", None, "HTTP responses with this status: 404, or 5+ for all that start with 5"),
     ("http-header", None, "HTTP requests with this header field: name:value"),
+    ("trace-id", None, "HTTP requests of this trace (traceparent)"),
     ("dns-query", None, "DNS whose name (with the final dot) matches this expression"),
+    ("kafka-topic", None, "Kafka requests and responses of this topic (* is any part of it)"),
+    ("kafka-api-key", None, "Kafka requests and responses of this API: fetch, produce, … or its number"),
     ("tcp-flags", None, "All of these flags are set: SYN,ACK"),
     ("traffic-direction", None, "ingress or egress"),
-    ("ip-version", None, "v4 or v6"),
-    ("node-name", None, "Seen on this node"),
+    ("reply", None, "true: answers only; false: what is no answer"),
+    ("ip-version", None, "v4, v6 or none"),
+    ("ip-trace-id", None, "The packet has this trace id in an IP option"),
+    ("node-name", None, "Seen on this node: [cluster/]name (* is any part of it)"),
+    ("node-label", None, "Seen on a node with these labels (a selector)"),
+    ("cluster", None, "Either end is in this cluster (* is any part of the name)"),
+    ("from-cluster", None, "The source is in this cluster"),
+    ("to-cluster", None, "The destination is in this cluster"),
+    ("interface", None, "Seen on this interface"),
     ("uuid", None, "The record with this name"),
+    ("cel-expression", None, CEL),
 ];
 
 /// Flags without one: name, letter, the flag and value it stands for, what it says.
 const PLAIN: &[(&str, Option<char>, (&str, &str), &str)] = &[
     ("not", None, ("not", ""), "Negate the next filter"),
     ("all-namespaces", Some('A'), ("namespace", ""), "Pods of every namespace"),
+    ("from-all-namespaces", None, ("from-namespace", ""), "The source is a pod of any namespace"),
+    ("to-all-namespaces", None, ("to-namespace", ""), "The destination is a pod of any namespace"),
     ("ipv4", Some('4'), ("ip-version", "v4"), "IPv4 only"),
     ("ipv6", Some('6'), ("ip-version", "v6"), "IPv6 only"),
+    ("encrypted", None, ("encrypted", ""), "Packets that were encrypted on their way"),
+    ("unencrypted", None, ("unencrypted", ""), "Packets that were not"),
 ];
+
+/// Why there are no such expressions.
+const CEL: &str = "Not supported: combine the other filters, or give -o json to a JSON processor";
+
+/// What this node never records, so that a filter for it shows nothing.
+const NEVER: &[(&str, &str)] = &[
+    ("ip-trace-id", "trace ids in IP options are not read on this node"),
+    ("encrypted", "records of this node do not say whether a packet was encrypted"),
+    ("snat-ip", "source addresses are translated by the kernel, after this node has recorded the packet"),
+];
+
+/// Kinds of event that this node never records.
+const NEVER_TYPES: [&str; 2] = ["capture", "trace-sock"];
 
 /// Filter flags in the order in which they were typed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FilterArgs {
+pub(crate) struct FilterArgs {
     typed: Vec<(String, String)>,
 }
 
 impl FilterArgs {
     /// The filters they mean.
-    pub(super) fn build(&self) -> Result<Filters> {
+    pub(crate) fn build(&self) -> Result<Filters> {
         let mut builder = FilterBuilder::default();
         let mut negated = false;
         for (name, value) in &self.typed {
@@ -77,6 +113,11 @@ impl FilterArgs {
                 }
                 negated = true;
                 continue;
+            }
+            if name == "cel-expression" {
+                bail!(
+                    "--cel-expression is not supported: combine the other filters (--not negates), or give -o json to a JSON processor such as jq"
+                );
             }
             let what = if value.contains('=') { "label" } else { "pod" };
             match name.as_str() {
@@ -89,6 +130,32 @@ impl FilterArgs {
             bail!("--not without a filter after it");
         }
         Ok(builder.build()?)
+    }
+
+    /// The flags and their values, in the order in which they were typed.
+    pub(crate) fn typed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.typed.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Filters that match nothing on a node of ours.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes: Vec<String> = Vec::new();
+        for (at, (name, value)) in self.typed.iter().enumerate() {
+            let negated =
+                at.checked_sub(1).and_then(|at| self.typed.get(at)).is_some_and(|(name, _)| name == "not");
+            let kind = value.split(':').next().unwrap_or(value);
+            let why = match NEVER.iter().find(|(never, _)| never == name) {
+                Some((_, why)) => (*why).to_owned(),
+                None if name == "type" && NEVER_TYPES.contains(&kind) => {
+                    format!("this node has no events of type {kind}")
+                }
+                None => continue,
+            };
+            let value = if value.is_empty() { String::new() } else { format!(" {value}") };
+            let what = if negated { "hides nothing" } else { "matches nothing" };
+            notes.push(format!("--{name}{value} {what}: {why}"));
+        }
+        notes
     }
 }
 
