@@ -22,6 +22,8 @@ const REQUESTS: u32 = 5_000;
 const ROUNDS: usize = 31;
 
 const SETTINGS_FRAME: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+/// A server that takes 100 streams at once: nothing has to be said in other words.
+const SERVER_SETTINGS: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100];
 
 /// A judge that refuses one path.
 struct OnePath(u64);
@@ -105,7 +107,7 @@ impl Connection {
         let (http2, said) = (Http2::new(&settings), Default::default());
         let mut connection = Self { http2, judge: OnePath(0), settings, said };
         for (side, bytes) in
-            [(Side::Client, &PREFACE[..]), (Side::Client, &SETTINGS_FRAME), (Side::Server, &SETTINGS_FRAME)]
+            [(Side::Client, &PREFACE[..]), (Side::Client, &SETTINGS_FRAME), (Side::Server, &SERVER_SETTINGS)]
         {
             assert_eq!(connection.feed(side, bytes), Step::Pass { counted: bytes.len(), free: 0 });
         }

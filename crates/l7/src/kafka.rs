@@ -27,6 +27,7 @@
 pub mod fuzzing;
 mod ids;
 mod metadata;
+mod names;
 mod outstanding;
 mod produce;
 mod refusal;
@@ -44,6 +45,7 @@ mod tests;
 use crate::anomaly::Anomaly;
 use crate::inspector::{Context, End, Inspector, MAX_UNDECIDED, Settings, Side, Step};
 use ids::TopicIds;
+pub use names::{API_NAMES, api_key, api_name};
 use outstanding::{Asked, Outstanding};
 use request::{Header, Topics};
 use schema::Api;

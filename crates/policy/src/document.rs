@@ -27,7 +27,7 @@ use crate::yaml::{self, Node};
 pub(crate) use cursor::{Context, Cursor, Fields};
 pub use diagnostic::{Diagnostic, Severity};
 pub use inventory::load_inventory;
-pub use l7::kafka_api_key;
+pub use ::l7::kafka::api_key as kafka_api_key;
 
 /// Largest file read, in bytes; a larger one is refused before it is looked at. A policy takes about 1 KiB.
 pub const MAX_FILE_BYTES: usize = 8 << 20;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use l7::kafka::{API_NAMES, api_key};
+
 use super::peers;
 use super::{Cursor, Fields};
 use crate::re2;
@@ -225,9 +227,9 @@ fn kafka(at: &Cursor<'_>) -> Option<KafkaRule> {
         if fields.get("role").is_some() {
             at.error("`role` and `apiKey` cannot be combined");
         }
-        match kafka_api_key(&text) {
+        match api_key(&text) {
             Some(key) => rule.api_keys = vec![key],
-            None => match crate::suggest::closest(&text, &API_KEYS) {
+            None => match crate::suggest::closest(&text, &API_NAMES) {
                 Some(word) => {
                     at.error_hint(format!("`{text}` is no Kafka API key"), format!("did you mean `{word}`?"))
                 }
@@ -264,47 +266,3 @@ fn kafka(at: &Cursor<'_>) -> Option<KafkaRule> {
 const PRODUCE: [i16; 3] = [0, 3, 18];
 /// Requests of a consumer.
 const CONSUME: [i16; 11] = [1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18];
-/// The number of a Kafka API key by its name, in any case.
-#[must_use]
-pub fn kafka_api_key(name: &str) -> Option<i16> {
-    let at = API_KEYS.iter().position(|known| known.eq_ignore_ascii_case(name))?;
-    i16::try_from(at).ok()
-}
-
-/// Names of the Kafka API keys, by number (Kafka protocol guide, "API keys").
-pub(crate) const API_KEYS: [&str; 34] = [
-    "produce",
-    "fetch",
-    "offsets",
-    "metadata",
-    "leaderandisr",
-    "stopreplica",
-    "updatemetadata",
-    "controlledshutdown",
-    "offsetcommit",
-    "offsetfetch",
-    "findcoordinator",
-    "joingroup",
-    "heartbeat",
-    "leavegroup",
-    "syncgroup",
-    "describegroups",
-    "listgroups",
-    "saslhandshake",
-    "apiversions",
-    "createtopics",
-    "deletetopics",
-    "deleterecords",
-    "initproducerid",
-    "offsetforleaderepoch",
-    "addpartitionstotxn",
-    "addoffsetstotxn",
-    "endtxn",
-    "writetxnmarkers",
-    "txnoffsetcommit",
-    "describeacls",
-    "createacls",
-    "deleteacls",
-    "describeconfigs",
-    "alterconfigs",
-];

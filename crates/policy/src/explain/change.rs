@@ -3,7 +3,6 @@
 use super::{Considered, MessageFit};
 use crate::conformance::{Flow, MessageAnswer};
 use crate::direction::Direction;
-use crate::document::l7::API_KEYS;
 use crate::l7::L7Kind;
 use crate::label::{LabelSet, Source};
 use crate::provenance::Provenance;
@@ -154,7 +153,7 @@ impl Question<'_> {
             let key = match kafka.api_key {
                 0 => "role: produce".to_owned(),
                 1 => "role: consume".to_owned(),
-                other => match usize::try_from(other).ok().and_then(|key| API_KEYS.get(key)) {
+                other => match l7::kafka::api_name(other) {
                     Some(name) => format!("apiKey: {name}"),
                     None => return "(no rule can name this API key)".to_owned(),
                 },
