@@ -164,6 +164,8 @@ pub enum PolicyCommand {
     Explain(ExplainArgs),
     /// Tell which flows would change verdict between two sets of policies; exit code 1 if any.
     Diff(DiffArgs),
+    /// Write the least policies that allow what the flow log shows.
+    Suggest(crate::policy_cmd::SuggestArgs),
     /// List the policies in force on the running node.
     List(ShowArgs),
     /// Show one policy in force on the running node.

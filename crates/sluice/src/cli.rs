@@ -69,6 +69,7 @@ fn policy(command: PolicyCommand) -> Result<ExitCode> {
         PolicyCommand::Verdict(args) => policy_cmd::verdict(&args),
         PolicyCommand::Explain(args) => policy_cmd::explain(&args),
         PolicyCommand::Diff(args) => policy_cmd::diff(&args),
+        PolicyCommand::Suggest(args) => policy_cmd::suggest(&args),
         PolicyCommand::List(args) => answer(&args, &Request::Policies, show::policies),
         PolicyCommand::Get { name, show } => answer(&show, &Request::Policy { name }, show::policy),
         PolicyCommand::Map { endpoint, show } => {

@@ -1,9 +1,11 @@
-//! `sluice policy check|verdict|explain|diff`: policies tried out without a running node.
+//! `sluice policy check|verdict|explain|diff|suggest`: policies tried out without a running node.
 
 mod explain;
 mod flows;
+mod suggest;
 
 pub use explain::explain;
+pub use suggest::{SuggestArgs, suggest};
 
 use crate::args::{CheckArgs, DiffArgs, EmptyListArgs, Output, VerdictArgs};
 use crate::cli::{NO, emit, print};

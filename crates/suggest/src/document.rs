@@ -111,6 +111,12 @@ impl Document {
         text
     }
 
+    /// Whether it only adds to what is in force: no direction of it switches on default deny.
+    #[must_use]
+    pub fn adds_only(&self) -> bool {
+        [&self.ingress, &self.egress].iter().all(|side| matches!(side, Side::Open | Side::Also(_)))
+    }
+
     fn default_deny(&self) -> Option<DefaultDeny> {
         let off = |side: &Side| matches!(side, Side::Also(_)).then_some(false);
         let switch = DefaultDeny { ingress: off(&self.ingress), egress: off(&self.egress) };

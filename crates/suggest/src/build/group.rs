@@ -326,13 +326,9 @@ fn about(rules: &Rules) -> Vec<String> {
     let Rules::Http(list) = rules else { return Vec::new() };
     let line = |rule: &http::Rule| {
         let examples: Vec<String> = rule.asked.paths.examples().map(clean).collect();
-        format!(
-            "  {} {}: {} requests, such as {}",
-            rule.method,
-            rule.path,
-            rule.asked.records,
-            examples.join(" ")
-        )
+        let many = if rule.asked.records == 1 { "" } else { "s" };
+        let (method, path, records) = (&rule.method, &rule.path, rule.asked.records);
+        format!("  {method} {path}: {records} request{many}, such as {}", examples.join(" "))
     };
     let mut lines: Vec<String> = list.iter().take(MAX_LINES).map(line).collect();
     if list.len() > MAX_LINES {
