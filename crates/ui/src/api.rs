@@ -109,7 +109,9 @@ impl From<QueryError> for Failure {
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let (status, text) = match refusal {
-            Refusal::NoToken => (StatusCode::UNAUTHORIZED, "a token is needed; `sluice ui` prints the address with it"),
+            Refusal::NoToken => {
+                (StatusCode::UNAUTHORIZED, "a token is needed; `sluice ui` prints the address with it")
+            }
             Refusal::Host => (StatusCode::FORBIDDEN, "this host name is not served here; see ui.hosts"),
             Refusal::Origin => (StatusCode::FORBIDDEN, "requests from other sites are refused"),
         };

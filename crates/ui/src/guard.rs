@@ -183,7 +183,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
 
 fn split_port(host: &str) -> (&str, &str) {
     match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => (name, port),
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => {
+            (name, port)
+        }
         _ => (host, ""),
     }
 }
@@ -229,10 +231,25 @@ mod tests {
     #[test]
     fn hosts_that_rebinding_could_use_are_refused() {
         let host = |host: &str| guard().host(&headers(&[("host", host)])).is_ok();
-        for good in ["127.0.0.1:12000", "localhost:8080", "LOCALHOST", "[::1]:12000", "[::1]", "192.0.2.7", "node1.example.com:443"] {
+        for good in [
+            "127.0.0.1:12000",
+            "localhost:8080",
+            "LOCALHOST",
+            "[::1]:12000",
+            "[::1]",
+            "192.0.2.7",
+            "node1.example.com:443",
+        ] {
             assert!(host(good), "{good}");
         }
-        for bad in ["evil.example", "localhost.evil.example:12000", "127.0.0.1.evil.example", "", "node1.example.com.", "x[::1]"] {
+        for bad in [
+            "evil.example",
+            "localhost.evil.example:12000",
+            "127.0.0.1.evil.example",
+            "",
+            "node1.example.com.",
+            "x[::1]",
+        ] {
             assert!(!host(bad), "{bad}");
         }
         assert_eq!(guard().host(&HeaderMap::new()), Err(Refusal::Host));
@@ -273,7 +290,10 @@ mod tests {
         let with = format!("other=1; {pair}");
         assert_eq!(guard.known(&headers(&[here[0], ("cookie", &with)])), Ok(()));
         // The cookie of one port is nothing on another.
-        assert_eq!(guard.known(&headers(&[("host", "localhost:1"), ("cookie", &with)])), Err(Refusal::NoToken));
+        assert_eq!(
+            guard.known(&headers(&[("host", "localhost:1"), ("cookie", &with)])),
+            Err(Refusal::NoToken)
+        );
         assert!(guard.end(&headers(&[here[0], ("cookie", &with)])).contains("Max-Age=0"));
         assert_eq!(guard.known(&headers(&[here[0], ("cookie", &with)])), Err(Refusal::NoToken));
         let bearer = |token: &str| guard.known(&headers(&[("authorization", &format!("Bearer {token}"))]));

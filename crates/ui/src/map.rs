@@ -180,9 +180,11 @@ impl Map {
         let port: u16 = port.parse().ok()?;
         // Names may hold the separator, so ends are compared and not split.
         let mut found = self.edges.iter().filter(|(key, _)| key.port == port && key.protocol == protocol);
-        found.find(|(key, _)| {
-            ends.strip_prefix(&*key.from).and_then(|rest| rest.strip_prefix('|')) == Some(&*key.to)
-        }).map(|(_, edge)| edge)
+        found
+            .find(|(key, _)| {
+                ends.strip_prefix(&*key.from).and_then(|rest| rest.strip_prefix('|')) == Some(&*key.to)
+            })
+            .map(|(_, edge)| edge)
     }
 
     /// Nodes, edges and L7 endpoints there are.

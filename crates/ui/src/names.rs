@@ -189,18 +189,25 @@ mod tests {
             Name::of(Some(&Endpoint { identity, labels, ..Endpoint::default() }), dns, "192.0.2.1").id()
         };
         assert_eq!(of(1, &[], &[]), "host//host");
-        assert_eq!(of(6, &["reserved:kube-apiserver", "reserved:remote-node"], &[]), "api-server//kube-apiserver");
+        assert_eq!(
+            of(6, &["reserved:kube-apiserver", "reserved:remote-node"], &[]),
+            "api-server//kube-apiserver"
+        );
         assert_eq!(of(6, &[], &[]), "remote-node//remote-node");
         assert_eq!(of(2, &["reserved:world"], &[]), "world//world");
         assert_eq!(of(2, &[], &["api.stripe.com".into()]), "dns//api.stripe.com");
-        assert_eq!(of(16_777_217, &["fqdn:*.stripe.com"], &["api.stripe.com.".into()]), "dns//api.stripe.com");
+        assert_eq!(
+            of(16_777_217, &["fqdn:*.stripe.com"], &["api.stripe.com.".into()]),
+            "dns//api.stripe.com"
+        );
         assert_eq!(of(4, &[], &[]), "reserved//health");
         assert_eq!(Name::of(None, &[], "192.0.2.1").id(), "world//192.0.2.1");
     }
 
     #[test]
     fn groups_that_can_be_hidden() {
-        let workload = |name: &str| Name { kind: NodeKind::Workload, namespace: "x".into(), name: name.into() };
+        let workload =
+            |name: &str| Name { kind: NodeKind::Workload, namespace: "x".into(), name: name.into() };
         assert_eq!(workload("kube-dns").group(), Some(Group::KubeDns));
         assert_eq!(workload("prometheus").group(), Some(Group::Prometheus));
         assert_eq!(workload("web").group(), None);

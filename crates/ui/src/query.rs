@@ -56,7 +56,8 @@ impl Query {
                     query.hide.push(Group::named(value).ok_or_else(|| QueryError::Group(value.clone()))?);
                 }
                 flag => {
-                    let (flag, negated) = flag.strip_prefix("not-").map_or((flag, false), |flag| (flag, true));
+                    let (flag, negated) =
+                        flag.strip_prefix("not-").map_or((flag, false), |flag| (flag, true));
                     match flag {
                         "from" | "to" => {
                             let what = if value.contains('=') { "label" } else { "pod" };
@@ -78,7 +79,8 @@ impl Query {
     }
 
     fn shows(&self, record: &Record) -> bool {
-        self.hide.is_empty() || !row::groups(record).into_iter().flatten().any(|group| self.hide.contains(&group))
+        self.hide.is_empty()
+            || !row::groups(record).into_iter().flatten().any(|group| self.hide.contains(&group))
     }
 
     fn has_text(&self, record: &Record) -> bool {

@@ -119,7 +119,9 @@ fn peer(record: &Record, source: bool) -> Peer {
     let ports = record.l4.as_ref().and_then(L4::ports).unwrap_or_default();
     let node = Name::of(end, names, &ip);
     let name = match end {
-        Some(Endpoint { pod_name, namespace, .. }) if !pod_name.is_empty() => format!("{namespace}/{pod_name}"),
+        Some(Endpoint { pod_name, namespace, .. }) if !pod_name.is_empty() => {
+            format!("{namespace}/{pod_name}")
+        }
         _ => names.first().cloned().unwrap_or_else(|| ip.clone()),
     };
     Peer {

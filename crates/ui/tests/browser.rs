@@ -105,8 +105,20 @@ fn the_map_and_the_table_show_what_happened() {
     let chrome = &mut page.chrome;
     let names = chrome.eval("[...document.querySelectorAll('.card-name')].map((e) => e.textContent).sort()");
     let expected = [
-        "api-service", "api.stripe.com", "cart", "checkout", "frontend", "host", "kafka", "kube-dns",
-        "monitoring-service", "payment-service", "postgres-db", "prometheus", "recommendation-service", "world",
+        "api-service",
+        "api.stripe.com",
+        "cart",
+        "checkout",
+        "frontend",
+        "host",
+        "kafka",
+        "kube-dns",
+        "monitoring-service",
+        "payment-service",
+        "postgres-db",
+        "prometheus",
+        "recommendation-service",
+        "world",
     ];
     assert_eq!(names, json!(expected));
     let look = |id: &str| format!("{}.getAttribute('class').split(' ')[1]", edge(id));
@@ -122,7 +134,11 @@ fn the_map_and_the_table_show_what_happened() {
     }
     let label = chrome.eval(&format!("{}.getAttribute('aria-label')", edge(EDGE)));
     assert_eq!(label, json!("frontend to postgres-db, 5432/TCP, dropped, 3 records in the last minute"));
-    let card = |name: &str| format!("[...document.querySelectorAll('.card')].find((e) => e.querySelector('.card-name').textContent === '{name}').innerText");
+    let card = |name: &str| {
+        format!(
+            "[...document.querySelectorAll('.card')].find((e) => e.querySelector('.card-name').textContent === '{name}').innerText"
+        )
+    };
     let api = chrome.eval(&card("api-service"));
     for part in ["8080/TCP", "GET /api/v1/products", "POST /api/v1/orders", "9090/TCP", "✕ 1"] {
         assert!(api.as_str().expect("text").contains(part), "{part}: {api}");
@@ -151,7 +167,11 @@ fn filters_and_toggles_narrow_it_down() {
     let count = "Number(document.querySelector('.flow-table').getAttribute('aria-rowcount')) - 1";
     page.chrome.click("document.querySelector('[data-verdict=DROPPED]')");
     page.chrome.wait(&format!("{count} === 7"));
-    assert_eq!(page.chrome.eval("[...new Set([...document.querySelectorAll('tr.flow .badge')].map((e) => e.textContent))]"), json!(["✕ dropped"]));
+    assert_eq!(
+        page.chrome
+            .eval("[...new Set([...document.querySelectorAll('tr.flow .badge')].map((e) => e.textContent))]"),
+        json!(["✕ dropped"])
+    );
     page.chrome.eval("document.getElementById('filter-key').value = 'to-port'; document.getElementById('filter-value').focus()");
     page.chrome.type_text("5432");
     page.chrome.key("Enter");
@@ -175,8 +195,10 @@ fn filters_and_toggles_narrow_it_down() {
     page.chrome.complaints.clear();
 
     page.chrome.click("document.querySelector('#hide input[value=kube-dns]')");
-    page.chrome.wait("![...document.querySelectorAll('.card-name')].some((e) => e.textContent === 'kube-dns')");
-    page.chrome.wait("![...document.querySelectorAll('tr.flow')].some((e) => e.innerText.includes('coredns'))");
+    page.chrome
+        .wait("![...document.querySelectorAll('.card-name')].some((e) => e.textContent === 'kube-dns')");
+    page.chrome
+        .wait("![...document.querySelectorAll('tr.flow')].some((e) => e.innerText.includes('coredns'))");
     page.chrome.eval("const s = document.getElementById('namespace'); s.value = 'kafka'; s.dispatchEvent(new Event('change'))");
     page.chrome.wait("document.querySelectorAll('.card').length === 2");
     let command = "import('/filters.js').then((m) => m.Filters.fromHash(location.hash.slice(1)).command())";
@@ -235,7 +257,8 @@ fn new_flows_arrive_and_the_cards_stay_where_they_are() {
     }
     let new = page.shop.allowed(shop::newcomer(), shop::FRONTEND, "TCP", 8080, "allow-newcomer");
     page.store.push(new);
-    page.chrome.wait("[...document.querySelectorAll('.card-name')].some((e) => e.textContent === 'newcomer')");
+    page.chrome
+        .wait("[...document.querySelectorAll('.card-name')].some((e) => e.textContent === 'newcomer')");
     page.chrome.wait("document.querySelector('tr.flow').innerText.includes('newcomer')");
     let after = page.chrome.eval(places);
     for (id, place) in before.as_object().expect("an object") {
@@ -249,7 +272,10 @@ fn new_flows_arrive_and_the_cards_stay_where_they_are() {
     let late = page.shop.allowed(shop::newcomer(), shop::FRONTEND, "TCP", 9999, "allow-newcomer");
     page.store.push(late);
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(page.chrome.eval("document.querySelector('tr.flow').innerText.includes('9999')"), json!(false));
+    assert_eq!(
+        page.chrome.eval("document.querySelector('tr.flow').innerText.includes('9999')"),
+        json!(false)
+    );
     page.chrome.click("document.getElementById('pause')");
     page.chrome.wait("document.querySelector('tr.flow').innerText.includes('9999')");
     page.no_complaints();
@@ -277,9 +303,28 @@ fn everything_is_reached_by_keyboard() {
         reached.push(at);
     }
     for wanted in [
-        "Skip to the service map", "namespace", "kube-dns", "prometheus", "pause", "theme", "logout", "as-map", "as-list",
-        "zoom-in", "zoom-out", "zoom-fit", "arrange", "map", "workload/production/frontend", EDGE, "DROPPED", "text", "filter-key", "filter-value",
-        "filter-not", "copy-observe",
+        "Skip to the service map",
+        "namespace",
+        "kube-dns",
+        "prometheus",
+        "pause",
+        "theme",
+        "logout",
+        "as-map",
+        "as-list",
+        "zoom-in",
+        "zoom-out",
+        "zoom-fit",
+        "arrange",
+        "map",
+        "workload/production/frontend",
+        EDGE,
+        "DROPPED",
+        "text",
+        "filter-key",
+        "filter-value",
+        "filter-not",
+        "copy-observe",
     ] {
         assert!(reached.iter().any(|name| name == wanted), "{wanted} is not reached: {reached:?}");
     }
@@ -375,6 +420,7 @@ fn the_page_passes_the_accessibility_checks() {
 fn axe() -> Option<PathBuf> {
     let peers = std::env::var("SLUICE_PEERS").unwrap_or_else(|_| "/opt/sluice-peers".into());
     let folders = std::fs::read_dir(PathBuf::from(peers).join("lib")).ok()?;
-    let files = folders.flatten().map(|folder| folder.path().join("site-packages/axe_playwright_python/axe.min.js"));
+    let files =
+        folders.flatten().map(|folder| folder.path().join("site-packages/axe_playwright_python/axe.min.js"));
     files.into_iter().find(|file| file.exists())
 }

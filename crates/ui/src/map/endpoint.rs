@@ -129,7 +129,8 @@ fn general(path: &str) -> String {
     let part = |part: &str| -> String {
         let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
         let is_number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let is_identifier = part.len() >= 16 && part.chars().all(hex) && part.contains(|c: char| c.is_ascii_digit());
+        let is_identifier =
+            part.len() >= 16 && part.chars().all(hex) && part.contains(|c: char| c.is_ascii_digit());
         if is_number || is_identifier { "{id}".to_owned() } else { part.to_owned() }
     };
     path.split('/').map(part).collect::<Vec<_>>().join("/")
@@ -141,12 +142,8 @@ mod tests {
     use flowlog::record::{Dns, Extensions, HttpHeader, Kafka, Layer7, Tls};
 
     fn http(method: &str, url: &str, protocol: &str) -> Record {
-        let http = Http {
-            method: method.into(),
-            url: url.into(),
-            protocol: protocol.into(),
-            ..Http::default()
-        };
+        let http =
+            Http { method: method.into(), url: url.into(), protocol: protocol.into(), ..Http::default() };
         Record { l7: Some(Layer7 { http: Some(http), ..Layer7::default() }), ..Record::default() }
     }
 
@@ -158,7 +155,10 @@ mod tests {
     fn messages_name_what_they_ask_for() {
         assert_eq!(name(&http("GET", "http://api:8080/v1/pay?id=7", "HTTP/1.1")), "Http GET /v1/pay");
         assert_eq!(name(&http("GET", "http://api", "HTTP/1.1")), "Http GET /");
-        assert_eq!(name(&http("GET", "http://api/users/17/orders/4", "HTTP/1.1")), "Http GET /users/{id}/orders/{id}");
+        assert_eq!(
+            name(&http("GET", "http://api/users/17/orders/4", "HTTP/1.1")),
+            "Http GET /users/{id}/orders/{id}"
+        );
         let uuid = "http://api/o/67e55044-10b1-426f-9247-bb680e5fe0c8/x";
         assert_eq!(name(&http("PUT", uuid, "HTTP/2")), "Http PUT /o/{id}/x");
         assert_eq!(name(&http("GET", "http://api/v1/deadbeef", "HTTP/1.1")), "Http GET /v1/deadbeef");
@@ -179,8 +179,12 @@ mod tests {
         assert_eq!(name(&Record { l7: Some(l7), ..Record::default() }), "Kafka produce orders");
         let tls = Tls { server_name: "example.com".into(), ..Tls::default() };
         let extensions = Some(Extensions { tls: Some(tls), ..Extensions::default() });
-        let hello =
-            Record { l7: Some(Layer7::default()), extensions, verdict: Verdict::Forwarded, ..Record::default() };
+        let hello = Record {
+            l7: Some(Layer7::default()),
+            extensions,
+            verdict: Verdict::Forwarded,
+            ..Record::default()
+        };
         assert_eq!(name(&hello), "Tls example.com");
         assert_eq!(name(&Record::default()), "none");
     }

@@ -82,6 +82,7 @@ pub(crate) fn denied(from: &'static str, to: &'static str, port: u16) -> Record 
         direction: TrafficDirection::Egress,
         side: "source".into(),
         switched_on_by: vec![switched],
+        ..DefaultDeny::default()
     });
     let hint = Some(format!("no egress rule of production/{from} allows {port}/TCP to production/{to}"));
     Record {
@@ -298,7 +299,8 @@ fn the_map_is_bounded_and_counts_the_rest_as_others() {
 #[test]
 fn an_edge_remembers_what_was_refused() {
     let mut map = Map::default();
-    let allowed = Record { uuid: "later".into(), ..Flow { port: 5432, to: "postgres-db", ..Flow::default() }.record() };
+    let allowed =
+        Record { uuid: "later".into(), ..Flow { port: 5432, to: "postgres-db", ..Flow::default() }.record() };
     let refused = denied("frontend", "postgres-db", 5432);
     let id = edge_id(&refused).expect("an edge");
     assert_eq!(edge_id(&allowed).as_deref(), Some(id.as_str()));

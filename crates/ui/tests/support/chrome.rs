@@ -39,7 +39,13 @@ impl Chrome {
         // The debugging pipe is at the descriptors 3 and 4.
         let mut child = Command::new("/bin/sh")
             .args(["-c", "exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh", program])
-            .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
+            .args([
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--no-first-run",
+            ])
             .args(["--remote-debugging-pipe", "--disable-background-networking", "--disable-extensions"])
             .args(["--hide-scrollbars", "--force-color-profile=srgb", "--disable-component-update"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
@@ -67,7 +73,8 @@ impl Chrome {
             Self { child, to, from, session: String::new(), next: 0, complaints, _profile: profile };
         let target = chrome.call("Target.createTarget", json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
-        chrome.session = chrome.call("Target.attachToTarget", attach)["sessionId"].as_str().expect("an id").into();
+        chrome.session =
+            chrome.call("Target.attachToTarget", attach)["sessionId"].as_str().expect("an id").into();
         for domain in ["Page", "Runtime", "Log", "Accessibility", "DOM"] {
             chrome.call(&format!("{domain}.enable"), json!({}));
         }
@@ -102,10 +109,14 @@ impl Chrome {
         let params = &event["params"];
         let complaint = match event["method"].as_str().unwrap_or_default() {
             "Runtime.exceptionThrown" => params["exceptionDetails"].to_string(),
-            "Runtime.consoleAPICalled" if ["error", "warning"].contains(&params["type"].as_str().unwrap_or_default()) => {
+            "Runtime.consoleAPICalled"
+                if ["error", "warning"].contains(&params["type"].as_str().unwrap_or_default()) =>
+            {
                 params["args"].to_string()
             }
-            "Log.entryAdded" if ["error", "warning"].contains(&params["entry"]["level"].as_str().unwrap_or_default()) => {
+            "Log.entryAdded"
+                if ["error", "warning"].contains(&params["entry"]["level"].as_str().unwrap_or_default()) =>
+            {
                 params["entry"].to_string()
             }
             _ => return,
@@ -135,7 +146,11 @@ impl Chrome {
         while self.eval(&safe) != json!(true) {
             if Instant::now() > until {
                 let text = self.eval("document.body.innerText.slice(0, 2000)");
-                panic!("never true: {expression}\n{}\n{:?}", text.as_str().unwrap_or_default(), self.complaints);
+                panic!(
+                    "never true: {expression}\n{}\n{:?}",
+                    text.as_str().unwrap_or_default(),
+                    self.complaints
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -4,8 +4,8 @@
 
 use flowlog::Record;
 use flowlog::record::{
-    CloseInfo, DefaultDeny, Dns, Endpoint, EventType, Extensions, FlowType, Http, Icmp, Ip, IpVersion, Kafka, L4,
-    L7Type, Layer7, Ports, Rule, Tcp, Time, TraceReasonName, TrafficDirection, Verdict, message_type,
+    CloseInfo, DefaultDeny, Dns, Endpoint, EventType, Extensions, FlowType, Http, Icmp, Ip, IpVersion, Kafka,
+    L4, L7Type, Layer7, Ports, Rule, Tcp, Time, TraceReasonName, TrafficDirection, Verdict, message_type,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -21,7 +21,8 @@ pub(crate) const FRONTEND: Who = ("production", "frontend-7c9d8-x2", "frontend",
 const API: Who = ("production", "api-service-5f6b-q8", "api-service", 257, "10.244.1.11");
 const DB: Who = ("production", "postgres-db-0", "postgres-db", 258, "10.244.1.12");
 const MONITORING: Who = ("production", "monitoring-service-1", "monitoring-service", 259, "10.244.1.13");
-const RECOMMENDATION: Who = ("production", "recommendation-service-9", "recommendation-service", 260, "10.244.1.14");
+const RECOMMENDATION: Who =
+    ("production", "recommendation-service-9", "recommendation-service", 260, "10.244.1.14");
 const DNS: Who = ("kube-system", "coredns-5d78-a", "kube-dns", 261, "10.244.1.15");
 const PAYMENT: Who = ("production", "payment-service-2", "payment-service", 262, "10.244.1.16");
 const CHECKOUT: Who = ("production", "checkout-55-b", "checkout", 263, "10.244.1.17");
@@ -47,13 +48,7 @@ fn end(who: Who) -> Endpoint {
         }
         _ => vec![format!("k8s:app={label}"), format!("k8s:io.kubernetes.pod.namespace={namespace}")],
     };
-    Endpoint {
-        identity,
-        namespace: namespace.into(),
-        labels,
-        pod_name: pod.into(),
-        ..Endpoint::default()
-    }
+    Endpoint { identity, namespace: namespace.into(), labels, pod_name: pod.into(), ..Endpoint::default() }
 }
 
 fn rule(name: &str, line: u32) -> Rule {
@@ -88,7 +83,12 @@ impl Shop {
             time: Some(Time::from_nanos(START + i128::from(n) * 5_000_000)),
             uuid: format!("00000000-0000-8000-8000-{n:012x}"),
             verdict,
-            ip: Some(Ip { source: from.4.into(), destination: to.4.into(), version: IpVersion::V4, ..Ip::default() }),
+            ip: Some(Ip {
+                source: from.4.into(),
+                destination: to.4.into(),
+                version: IpVersion::V4,
+                ..Ip::default()
+            }),
             l4: Some(l4),
             source: Some(end(from)),
             destination: Some(end(to)),
@@ -116,7 +116,15 @@ impl Shop {
     }
 
     /// A connection that no rule allows, or that audit mode lets pass.
-    pub(crate) fn denied(&mut self, from: Who, to: Who, protocol: &str, port: u16, egress: bool, audit: bool) -> Record {
+    pub(crate) fn denied(
+        &mut self,
+        from: Who,
+        to: Who,
+        protocol: &str,
+        port: u16,
+        egress: bool,
+        audit: bool,
+    ) -> Record {
         let verdict = if audit { Verdict::Audit } else { Verdict::Dropped };
         let mut record = self.record(from, to, protocol, port, verdict);
         let (direction, side) = if egress {
@@ -132,15 +140,19 @@ impl Shop {
         }
         let (way, subject, peer) = if egress { ("egress", from, to) } else { ("ingress", to, from) };
         let preposition = if egress { "to" } else { "from" };
-        let name = |who: Who| if who.1.is_empty() { who.4.to_owned() } else { format!("{}/{}", who.0, who.1) };
+        let name =
+            |who: Who| if who.1.is_empty() { who.4.to_owned() } else { format!("{}/{}", who.0, who.1) };
         if let Some(extra) = record.extensions.as_mut() {
             extra.default_deny = Some(DefaultDeny {
                 direction,
                 side: side.into(),
                 switched_on_by: vec![rule("default-deny-all", 9)],
+                allowed_peers: vec!["k8s:app=api-service".into()],
+                ..DefaultDeny::default()
             });
             let (subject, peer) = (name(subject), name(peer));
-            extra.hint = Some(format!("no {way} rule of {subject} allows {port}/{protocol} {preposition} {peer}"));
+            extra.hint =
+                Some(format!("no {way} rule of {subject} allows {port}/{protocol} {preposition} {peer}"));
         }
         record
     }
@@ -157,7 +169,8 @@ impl Shop {
     pub(crate) fn http(&mut self, from: Who, method: &str, path: &str, code: u32) -> Vec<Record> {
         let refused = code == 403;
         let url = format!("http://api-service:8080{path}");
-        let http = Http { method: method.into(), url: url.clone(), protocol: "HTTP/1.1".into(), ..Http::default() };
+        let http =
+            Http { method: method.into(), url: url.clone(), protocol: "HTTP/1.1".into(), ..Http::default() };
         let verdict = if refused { Verdict::Dropped } else { Verdict::Forwarded };
         let mut record = self.record(from, API, "TCP", 8080, verdict);
         if let Some(extra) = record.extensions.as_mut() {
@@ -181,7 +194,12 @@ impl Shop {
             std::mem::swap(&mut tcp.source_port, &mut tcp.destination_port);
         }
         answer.is_reply = Some(true);
-        let l7 = Layer7 { kind: L7Type::Response, latency_ns: 4_200_000, http: Some(Http { code, ..http }), ..Layer7::default() };
+        let l7 = Layer7 {
+            kind: L7Type::Response,
+            latency_ns: 4_200_000,
+            http: Some(Http { code, ..http }),
+            ..Layer7::default()
+        };
         let answer = self.message(answer, l7, &format!("HTTP/1.1 {code} 4ms ({method} {url})"));
         vec![request, answer]
     }
@@ -203,7 +221,8 @@ impl Shop {
     fn grpc(&mut self, from: Who, to: Who, method: &str) -> Record {
         let record = self.record(from, to, "TCP", 7070, Verdict::Forwarded);
         let url = format!("http://cart:7070/{method}");
-        let http = Http { method: "POST".into(), url: url.clone(), protocol: "HTTP/2".into(), ..Http::default() };
+        let http =
+            Http { method: "POST".into(), url: url.clone(), protocol: "HTTP/2".into(), ..Http::default() };
         let l7 = Layer7 { kind: L7Type::Request, http: Some(http), ..Layer7::default() };
         self.message(record, l7, &format!("HTTP/2 POST {url}"))
     }
@@ -276,7 +295,10 @@ impl Node for Answers {
     }
 
     fn explain(&self, record: &Record) -> Result<Vec<SideExplanation>, String> {
-        let subject = record.source.as_ref().map_or_else(String::new, |end| format!("{}/{}", end.namespace, end.pod_name));
+        let subject = record
+            .source
+            .as_ref()
+            .map_or_else(String::new, |end| format!("{}/{}", end.namespace, end.pod_name));
         let denied = record.verdict == Verdict::Dropped;
         Ok(vec![SideExplanation {
             direction: "egress".into(),
