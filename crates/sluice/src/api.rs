@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use request::Request;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader, BufWriter, ErrorKind, Read as _, Write};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -33,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an earlier process may take to be gone.
 const DYING: Duration = Duration::from_secs(2);
+
+/// Mode of the socket: root and its group.
+const MODE: u32 = 0o660;
 
 /// Opens the socket, taking the place of one that nobody listens on.
 ///
@@ -56,14 +60,21 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
         }
         _ => {}
     }
-    // Nobody else may connect between bind and chmod.
-    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o117));
-    let listener = UnixListener::bind(path);
-    nix::sys::stat::umask(before);
-    let listener = listener.with_context(|| format!("listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
+    let listener = listen(path).with_context(|| format!("listen on {}", path.display()))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))
         .context("set the socket's mode")?;
     Ok(listener)
+}
+
+/// A socket that has its mode before it has a name, so that nobody else can connect in between. The umask would do
+/// that too, but it is every thread's.
+fn listen(path: &Path) -> nix::Result<UnixListener> {
+    use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    nix::sys::stat::fchmod(&socket, nix::sys::stat::Mode::from_bits_truncate(MODE))?;
+    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&socket, Backlog::MAXCONN)?;
+    Ok(UnixListener::from(socket))
 }
 
 /// Serves the socket until the process ends; dropping what is returned removes the socket's file.

@@ -18,7 +18,7 @@ mod value;
 pub use dns::{Dns, Refusal};
 pub use error::ConfigError;
 pub use history::History;
-pub use hubble::Hubble;
+pub use hubble::{Hubble, HubbleTls};
 pub use l7::{L7, MidStream, Protocol, Visible, visibility};
 pub use metrics::Metrics;
 pub use ui::Ui;

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod host_port;
+pub mod hubble;
 pub mod logging;
 pub mod metrics;
 pub mod netlink;

@@ -35,18 +35,34 @@ pub struct AgentOptions {
     pub spin_on: Option<usize>,
     /// Whether connections and identities are saved for the next start.
     pub saves_state: bool,
+    /// More sections for `sluice.yaml`, as they stand there.
+    pub more_settings: String,
 }
 
 impl AgentOptions {
     /// The given binary with fail-closed pins.
     pub fn new(binary: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), on_failure: "drop", pinned: true, spin_on: None, saves_state: true }
+        Self {
+            binary: binary.into(),
+            on_failure: "drop",
+            pinned: true,
+            spin_on: None,
+            saves_state: true,
+            more_settings: String::new(),
+        }
     }
 
     /// The same with another `onFailure`.
     #[must_use]
     pub fn on_failure(mut self, what: &'static str) -> Self {
         self.on_failure = what;
+        self
+    }
+
+    /// The same with more sections in `sluice.yaml`.
+    #[must_use]
+    pub fn with_settings(mut self, yaml: &str) -> Self {
+        self.more_settings.push_str(yaml);
         self
     }
 
@@ -244,5 +260,5 @@ fn settings(bed: &TestBed, options: &AgentOptions, socket: &Path) -> Result<Stri
         api: BTree::from([("socket", socket.as_str())]),
         state: BTree::from([("dir", state.as_str())]),
     };
-    Ok(serde_yaml::to_string(&settings)?)
+    Ok(serde_yaml::to_string(&settings)? + &options.more_settings)
 }
