@@ -22,7 +22,7 @@ shellcheck:shellcheck jq:jq /usr/bin/chromium:chromium c++:g++ wrk:wrk h2load:ng
 BENCH="$DEMO iperf3:iperf3 wrk:wrk"
 # Libraries that no distribution has in a version of today, as `module:package`, in a folder of their own.
 PEERS=${SLUICE_PEERS:-/opt/sluice-peers}
-PEER_MODULES="grpc:grpcio google.protobuf:protobuf confluent_kafka:confluent-kafka aiokafka:aiokafka"
+PEER_MODULES="grpc:grpcio google.protobuf:protobuf confluent_kafka:confluent-kafka aiokafka:aiokafka prometheus_client:prometheus-client"
 # The accessibility checker axe-core, which the test of the web page runs, comes in this package; its own needs do not.
 PEER_AXE=axe-playwright-python
 # netperf is in Debian's non-free component because of its licence.
