@@ -243,6 +243,13 @@ impl Store {
         Cursor(self.lock().end())
     }
 
+    /// Before the newest `records`, or the oldest if there are fewer.
+    #[must_use]
+    pub fn last(&self, records: u64) -> Cursor {
+        let inner = self.lock();
+        Cursor(inner.end().saturating_sub(records).max(inner.first))
+    }
+
     /// Reads on from `cursor`, a bounded number of records at once; an empty batch means there is nothing new.
     #[must_use]
     pub fn read(&self, cursor: &mut Cursor) -> Batch {
@@ -301,6 +308,8 @@ mod tests {
         assert_eq!((numbers(&batch), batch.lost), (vec![5, 6, 7], 3));
         assert!(store.read(&mut cursor).records.is_empty());
         assert_eq!((store.len_and_capacity(), store.total()), ((3, 3), 8));
+        assert_eq!(numbers(&store.read(&mut store.last(2))), [6, 7]);
+        assert_eq!((store.last(9), store.last(0)), (store.oldest(), store.newest()));
     }
 
     #[test]

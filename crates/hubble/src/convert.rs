@@ -82,12 +82,12 @@ pub fn flow(record: &Record, extensions: bool) -> Flow {
     }
 }
 
-/// Hubble's number for the reason; our own reasons have no name there.
+/// Hubble's value for the reason: by number, because the name of 136 and what it stands for are two things there.
+/// Our own reasons have none.
 fn drop_reason(record: &Record) -> DropReason {
-    if record.drop_reason_desc.is_empty() {
-        return DropReason::Unknown;
-    }
-    DropReason::from_str_name(&record.drop_reason_desc).unwrap_or(DropReason::Unknown)
+    let number = i32::try_from(record.drop_reason).ok().filter(|number| *number != 0);
+    let by_number = number.and_then(|number| DropReason::try_from(number).ok());
+    by_number.or_else(|| DropReason::from_str_name(&record.drop_reason_desc)).unwrap_or(DropReason::Unknown)
 }
 
 fn any(extensions: &Extensions) -> Option<prost_types::Any> {

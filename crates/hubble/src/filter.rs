@@ -155,9 +155,7 @@ fn one(place: Place, filter: &Strict) -> Result<FlowFilter, Refused> {
         verdict: place.values("verdict", verdict, |number| {
             named(Verdict::ALL, |v| v.name(), from::Verdict::try_from(number).ok()?.as_str_name())
         })?,
-        drop_reason_desc: place.values("drop_reason_desc", drop_reason_desc, |number| {
-            Some(from::DropReason::try_from(number).ok()?.as_str_name().to_owned())
-        })?,
+        drop_reason_desc: place.values("drop_reason_desc", drop_reason_desc, reason)?,
         interface: interface
             .into_iter()
             .map(|interface| InterfaceFilter { index: interface.index, name: interface.name })
@@ -197,6 +195,14 @@ fn one(place: Place, filter: &Strict) -> Result<FlowFilter, Refused> {
         experimental: Experimental { cel_expression: experimental.unwrap_or_default().cel_expression },
         ..FlowFilter::default()
     })
+}
+
+/// The name under which the flow log has the reason of this number.
+fn reason(number: i32) -> Option<String> {
+    let known = from::DropReason::try_from(number).ok()?;
+    let ours = flowlog::DropReason::ALL.iter().map(|reason| reason.hubble());
+    let ours = ours.filter(|(_, of)| i32::try_from(*of) == Ok(number)).map(|(name, _)| name).next();
+    Some(ours.unwrap_or_else(|| known.as_str_name()).to_owned())
 }
 
 fn named<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, wanted: &str) -> Option<T> {

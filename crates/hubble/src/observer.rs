@@ -25,6 +25,9 @@ use tonic::{Request, Response, Status};
 /// Streams at a time, of all clients together; each takes a thread.
 pub(crate) const MAX_STREAMS: usize = 32;
 
+/// Records that are read for their namespaces: Hubble's largest ring.
+const SCANNED: u64 = 65_536;
+
 /// The service behind one listener. Clones share everything but the address.
 #[derive(Clone)]
 pub struct Observer {
@@ -203,9 +206,9 @@ fn paths(request: GetFlowsRequest) -> Vec<String> {
     older.map(|mask| mask.paths).unwrap_or_default()
 }
 
-/// Namespaces that records in memory are about.
+/// Namespaces that the newest records in memory are about.
 fn namespaces(store: &Store) -> BTreeSet<String> {
-    let (mut found, mut cursor, end) = (BTreeSet::new(), store.oldest(), store.newest());
+    let (mut found, mut cursor, end) = (BTreeSet::new(), store.last(SCANNED), store.newest());
     while cursor < end {
         for record in store.read(&mut cursor).records {
             for end in [&record.source, &record.destination].into_iter().flatten() {

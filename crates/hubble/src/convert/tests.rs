@@ -113,6 +113,10 @@ fn expected(record: &Record) -> Value {
     if record.drop_reason >= 1000 || record.drop_reason_desc == "DROP_REASON_UNKNOWN" {
         fields.remove("drop_reason_desc");
     }
+    // Hubble's name of this number is another than what it stands for.
+    if record.drop_reason == 136 {
+        fields.insert("drop_reason_desc".into(), "CT_MISSING_TCP_ACK_FLAG".into());
+    }
     // protobuf writes three, six or nine digits of a second.
     if let Some(time) = fields.get_mut("time") {
         let text = time.as_str().expect("text").trim_end_matches("000000Z").trim_end_matches("000Z");

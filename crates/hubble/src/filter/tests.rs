@@ -55,7 +55,7 @@ fn every_field_arrives_under_its_own_name() {
         experimental: Some(flow::flow_filter::Experimental { cel_expression: text("true") }),
     };
     // The JSON names of both sides are the protocol's, so equal JSON is an equal filter.
-    let expected = serde_json::json!({
+    let expected = r#"{
         "uuid": ["u"], "source_ip": ["10.0.0.1"], "source_ip_xlated": ["192.0.2.1"], "source_pod": ["a/b"],
         "source_fqdn": ["a.example"], "source_label": ["app=a"], "source_service": ["a/s"],
         "source_workload": [{"name": "a", "kind": "Deployment"}], "source_cluster_name": ["east"],
@@ -70,9 +70,9 @@ fn every_field_arrives_under_its_own_name() {
         "http_path": ["/p"], "http_url": ["http://u"], "http_header": [{"key": "k", "value": "v"}],
         "tcp_flags": [{"SYN": true, "ACK": true}], "node_name": ["n"], "node_labels": ["zone=a"],
         "ip_version": ["IPv6"], "trace_id": ["t"], "ip_trace_id": [9], "encrypted": [false],
-        "experimental": {"cel_expression": ["true"]},
-    });
-    let expected: FlowFilter = serde_json::from_value(expected).expect("a filter");
+        "experimental": {"cel_expression": ["true"]}
+    }"#;
+    let expected: FlowFilter = serde_json::from_str(expected).expect("a filter");
     assert_eq!(read(filter), Ok(expected));
     // And nothing was forgotten above: every field of the protocol is in it.
     assert_eq!(schema_fields(), 41);
@@ -99,6 +99,15 @@ fn every_value_of_every_enum_is_understood() {
     assert_eq!(read.traffic_direction, TrafficDirection::ALL);
     assert_eq!(read.ip_version, IpVersion::ALL);
     assert_eq!(read.drop_reason_desc.len(), 76);
+}
+
+#[test]
+fn a_reason_is_asked_for_by_the_name_that_the_flow_log_has() {
+    let filter = flow::FlowFilter { drop_reason_desc: vec![133, 136, 0], ..flow::FlowFilter::default() };
+    let reasons = read(filter).expect("known").drop_reason_desc;
+    let ours = |number: u32| flowlog::DropReason::ALL.iter().map(|r| r.hubble()).find(|r| r.1 == number);
+    assert_eq!(reasons[..2], [ours(133).expect("one").0, ours(136).expect("one").0]);
+    assert_ne!(reasons[1], "CT_MISSING_TCP_ACK_FLAG", "or this test shows nothing");
 }
 
 #[test]
