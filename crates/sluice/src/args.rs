@@ -47,6 +47,8 @@ pub enum Command {
     Policy(PolicyCommand),
     /// Counters of the running node in Prometheus' text format.
     Metrics(SocketArgs),
+    /// Print the address of the web page, with its token.
+    Ui(UiArgs),
     /// Remove everything that was attached, pinned or created by a node service that is gone.
     Cleanup(CleanupArgs),
     /// Print a completion script for a shell.
@@ -140,6 +142,14 @@ pub enum CtCommand {
         #[command(flatten)]
         show: ShowArgs,
     },
+}
+
+/// `sluice ui`.
+#[derive(ClapArgs, Debug)]
+pub struct UiArgs {
+    /// Folder with `sluice.yaml`, which says where the page is.
+    #[arg(long, value_name = "DIR", env = "SLUICE_CONFIG", default_value = "/etc/sluice")]
+    pub config: PathBuf,
 }
 
 /// `sluice cleanup`.

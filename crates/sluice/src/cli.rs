@@ -49,6 +49,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             let text = ask(&server.socket, &Request::Metrics)?;
             print(text.as_str().unwrap_or_default())
         }
+        Command::Ui(args) => crate::ui::print_address(&args),
         Command::Cleanup(args) => run::cleanup(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();

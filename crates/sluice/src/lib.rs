@@ -21,3 +21,4 @@ pub mod run;
 pub mod service;
 pub mod show;
 pub mod testbed;
+pub mod ui;

@@ -1,6 +1,6 @@
 //! `sluice policy check|verdict|explain|diff|suggest`: policies tried out without a running node.
 
-mod explain;
+pub mod explain;
 mod flows;
 mod suggest;
 

@@ -271,6 +271,10 @@ function wire() {
   $("zoom-out").onclick = () => drawing.zoom(drawing.scale / 1.2);
   $("zoom-fit").onclick = () => drawing.fit();
   $("arrange").onclick = () => { drawing.forget(); redraw(); };
+  // The part behind the # holds the filters, so these links move the focus themselves.
+  for (const link of document.querySelectorAll(".skip")) {
+    link.onclick = (event) => { event.preventDefault(); $(link.hash.slice(1)).focus(); };
+  }
   window.addEventListener("hashchange", begin);
 }
 

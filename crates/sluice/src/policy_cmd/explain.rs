@@ -38,6 +38,20 @@ pub fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     Ok(if line.verdict == "allowed" { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 
+/// Both sides of a flow by the files in a configuration folder.
+///
+/// # Errors
+/// When a file cannot be read, or the flow names what does not exist.
+pub(crate) fn judge(
+    dir: &std::path::Path,
+    options: &policy::engine::Options,
+    flow: &Flow,
+) -> Result<Vec<Explanation>> {
+    let inventory = read_inventory(&[dir.join(INVENTORY)])?;
+    let policies = read_policies(&[dir.join(POLICIES)])?;
+    Ok(Offline::new(&inventory, &policies, options).explain(flow)?)
+}
+
 fn side_value(side: &Explanation) -> Value {
     json!({
         "direction": direction(side),
@@ -112,7 +126,7 @@ fn screen(flow: &Flow, line: &FlowLine, sides: &[Explanation]) -> String {
 }
 
 /// What one rule has to say.
-fn outcome(rule: &Considered) -> String {
+pub(crate) fn outcome(rule: &Considered) -> String {
     let kind = if rule.deny { "deny" } else { "allow" };
     let fits = match (rule.peer, rule.port) {
         (true, true) => "matches",
