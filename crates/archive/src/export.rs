@@ -44,6 +44,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Exporters {
     store: Arc<Store>,
     node: String,
+    /// Held while exporters are changed, which may take as long as their targets do.
+    changing: Mutex<()>,
+    /// Held for moments: who asks how things are does not wait for targets.
     inner: Mutex<Inner>,
 }
 
@@ -67,7 +70,7 @@ impl Exporters {
     /// None yet. `node` names this node to syslog receivers.
     #[must_use]
     pub fn new(store: Arc<Store>, node: &str) -> Self {
-        Self { store, node: node.to_owned(), inner: Mutex::default() }
+        Self { store, node: node.to_owned(), changing: Mutex::default(), inner: Mutex::default() }
     }
 
     /// Puts the text of a file in force; `None` where there is no file.
@@ -76,18 +79,19 @@ impl Exporters {
     ///
     /// What is wrong with it; then everything stays as it was.
     pub fn apply(&self, text: Option<&str>) -> Result<(), ConfigError> {
-        let mut inner = self.lock();
+        let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let config = match ExportConfig::parse(text.unwrap_or_default()) {
             Ok(config) => config,
             Err(error) => {
-                inner.error = Some(error.to_string());
+                self.lock().error = Some(format!("{}:{error}", config::FILE));
                 return Err(error);
             }
         };
-        inner.error = None;
-        inner.config_hash = hash(text.unwrap_or_default());
+        let mut inner = self.lock();
         // The first exporters also get what came before them; later ones begin with what comes.
         let begin = if inner.last_applied == 0 { self.store.oldest() } else { self.store.newest() };
+        inner.error = None;
+        inner.config_hash = hash(text.unwrap_or_default());
         inner.last_applied = jiff::Timestamp::now().as_second();
         let stale: Vec<String> = inner
             .running
@@ -100,21 +104,23 @@ impl Exporters {
             .collect();
         let stopped: Vec<_> =
             stale.into_iter().filter_map(|name| inner.running.remove_entry(&name)).collect();
+        let new: Vec<&FlowLog> =
+            config.flow_logs.iter().filter(|log| !inner.running.contains_key(log.name.as_str())).collect();
+        drop(inner);
         // All are asked before any is waited for.
         stopped.iter().for_each(|(_, running)| running.worker.ask());
         let mut left: BTreeMap<String, Option<Cursor>> =
             stopped.into_iter().map(|(name, running)| (name, running.worker.finish(PATIENCE))).collect();
-        for log in &config.flow_logs {
+        for log in new {
             let name = log.name.as_str();
-            if inner.running.contains_key(name) {
-                continue;
-            }
             // One that was changed goes on where it was.
             let (op, from) = match left.remove(name) {
                 Some(cursor) => (1, cursor.unwrap_or(begin)),
                 None => (0, begin),
             };
-            match self.start(&config, log, from) {
+            let started = self.start(&config, log, from);
+            let mut inner = self.lock();
+            match started {
                 Ok(worker) => {
                     let running = Running { settings: settings(&config, log), worker };
                     inner.running.insert(name.to_owned(), running);
@@ -123,7 +129,7 @@ impl Exporters {
                 Err(error) => inner.error = Some(format!("exporter {name}: {error}")),
             }
         }
-        inner.reconfigurations[2] += left.len() as u64;
+        self.lock().reconfigurations[2] += left.len() as u64;
         Ok(())
     }
 
@@ -148,12 +154,16 @@ impl Exporters {
         })
     }
 
-    /// What is not as it should be, for people: the file first (its place is `LINE:COLUMN: …`), then exporters whose
-    /// target refuses lines.
+    /// Notes that there is a file which cannot be read; what is in force stays.
+    pub fn refuse(&self, error: String) {
+        self.lock().error = Some(error);
+    }
+
+    /// What is not as it should be, for people: the file first, then exporters whose target refuses lines.
     #[must_use]
     pub fn errors(&self) -> Vec<String> {
         let inner = self.lock();
-        let file = inner.error.iter().map(|error| format!("{}:{error}", config::FILE));
+        let file = inner.error.iter().cloned();
         let exporters = inner.running.iter().filter_map(|(name, running)| {
             let error = running.worker.stats().snapshot(name).error?;
             Some(format!("exporter {name}: {error}"))

@@ -27,10 +27,10 @@ mod writer;
 pub use observe::observe;
 pub use query::{Order, Position, Question};
 
+use crate::metric::Metric;
 use flowlog::{Record, Store};
 use query::Window;
 use segment::SegmentError;
-use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,8 @@ impl From<SegmentError> for HistoryError {
 pub struct History {
     folder: Arc<Folder>,
     shared: Arc<Shared>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    /// `None` where it is only read, or was stopped.
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 /// Between the writing thread and those who ask.
@@ -110,6 +111,8 @@ pub struct History {
 struct Shared {
     run: u64,
     stop: AtomicBool,
+    /// Nothing is written any more.
+    ended: AtomicBool,
     written: AtomicU64,
     lost: AtomicU64,
     failed: AtomicU64,
@@ -145,7 +148,7 @@ impl History {
         let (of_thread, folder_of_thread) = (Arc::clone(&shared), Arc::clone(&folder));
         let work = move || write(writer, &log, &of_thread, &folder_of_thread);
         let thread = std::thread::Builder::new().name("history".into()).spawn(work).map_err(failed)?;
-        Ok(Self { folder, shared, thread: Some(thread) })
+        Ok(Self { folder, shared, thread: Mutex::new(Some(thread)) })
     }
 
     /// For reading alone.
@@ -162,7 +165,8 @@ impl History {
         };
         let folder =
             Folder::open(settings).map_err(|source| HistoryError::Folder { path: dir.to_owned(), source })?;
-        Ok(Self { folder: Arc::new(folder), shared: Arc::default(), thread: None })
+        let shared = Shared { ended: AtomicBool::new(true), ..Shared::default() };
+        Ok(Self { folder: Arc::new(folder), shared: Arc::new(shared), thread: Mutex::default() })
     }
 
     /// Hands matching records to `visit` until it has enough.
@@ -195,7 +199,7 @@ impl History {
     /// below which number it is complete.
     fn sync(&self, number: u64) -> u64 {
         let mut progress = self.shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.thread.is_none() {
+        if self.shared.ended.load(Ordering::Acquire) {
             return progress.complete;
         }
         progress.wanted = progress.wanted.max(number);
@@ -234,9 +238,10 @@ impl History {
     }
 
     /// Ends the writing; what waits is written.
-    pub fn stop(&mut self) {
+    pub fn stop(&self) {
         self.shared.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
             // A panic there is a bug, but no reason to have another one here.
             let _ = thread.join();
         }
@@ -267,22 +272,25 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prometheus' text format.
+    /// As metrics.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut page = String::new();
-        let metrics = [
-            ("sluice_history_records_total", "counter", "Records written", self.written),
-            ("sluice_history_lost_records_total", "counter", "Records not written", self.lost),
-            ("sluice_history_failures_total", "counter", "Writes that failed", self.failed),
-            ("sluice_history_damaged_files_total", "counter", "Damaged files moved aside", self.damaged),
-            ("sluice_history_files", "gauge", "Files of the store", self.files),
-            ("sluice_history_bytes", "gauge", "Bytes of the store", self.bytes),
-        ];
-        for (name, kind, help, value) in metrics {
-            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        }
-        page
+    pub fn metrics(&self) -> Vec<Metric> {
+        vec![
+            Metric::counter("sluice_history_records_total", "Records written to the history.", self.written),
+            Metric::counter(
+                "sluice_history_lost_records_total",
+                "Records the history was too slow for.",
+                self.lost,
+            ),
+            Metric::counter(
+                "sluice_history_failures_total",
+                "Writes to the history that failed.",
+                self.failed,
+            ),
+            Metric::counter("sluice_history_damaged_files_total", "Damaged files moved aside.", self.damaged),
+            Metric::gauge("sluice_history_files", "Files of the history.", self.files),
+            Metric::gauge("sluice_history_bytes", "Bytes of the history on the disk.", self.bytes),
+        ]
     }
 }
 
@@ -330,6 +338,7 @@ fn write(mut writer: Writer, log: &Store, shared: &Shared, folder: &Folder) {
         }
     }
     writer.close();
+    shared.ended.store(true, Ordering::Release);
 }
 
 /// Keeps account of failures; answers whether there was none.

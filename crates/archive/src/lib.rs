@@ -7,3 +7,6 @@
 
 pub mod export;
 pub mod history;
+mod metric;
+
+pub use metric::{Metric, to_text};

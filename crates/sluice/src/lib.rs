@@ -9,6 +9,8 @@ pub mod args;
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod export;
+pub mod history;
 pub mod host_port;
 pub mod hubble;
 pub mod logging;

@@ -1,6 +1,6 @@
-//! Counters of exporters, and their text for Prometheus.
+//! Counters of exporters.
 
-use std::fmt::Write as _;
+use crate::metric::Metric;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -77,51 +77,70 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prometheus' text format: Hubble's metrics of dynamic exporters, and ours.
+    /// As metrics: Hubble's of dynamic exporters, and ours.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut page = String::new();
-        let head = |page: &mut String, name: &str, kind: &str, help: &str| {
-            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    pub fn metrics(&self) -> Vec<Metric> {
+        let active = self.exporters.iter().filter(|exporter| exporter.active).count() as u64;
+        let inactive = self.exporters.len() as u64 - active;
+        let of_each = |name, help, counts: bool, value: fn(&Snapshot) -> u64| {
+            let values = self.exporters.iter().map(|e| (Some(("name", e.name.clone())), value(e))).collect();
+            Metric { name, help, counts, values }
         };
-        let active = self.exporters.iter().filter(|exporter| exporter.active).count();
-        let name = "hubble_dynamic_exporter_exporters_total";
-        head(&mut page, name, "gauge", "Exporters by status");
-        for (status, count) in [("active", active), ("inactive", self.exporters.len() - active)] {
-            let _ = writeln!(page, "{name}{{status=\"{status}\"}} {count}");
-        }
-        let name = "hubble_dynamic_exporter_up";
-        head(&mut page, name, "gauge", "Whether an exporter is active and its target takes lines");
-        for exporter in &self.exporters {
-            let up = u8::from(exporter.active && exporter.error.is_none());
-            // Names are checked when the file is read: nothing in them needs escaping.
-            let _ = writeln!(page, "{name}{{name=\"{}\"}} {up}", exporter.name);
-        }
-        let name = "hubble_dynamic_exporter_reconfigurations_total";
-        head(&mut page, name, "counter", "Exporters changed by a new file");
-        for (op, count) in ["add", "update", "remove"].into_iter().zip(self.reconfigurations) {
-            let _ = writeln!(page, "{name}{{op=\"{op}\"}} {count}");
-        }
-        let name = "hubble_dynamic_exporter_config_hash";
-        head(&mut page, name, "gauge", "Number of the file in force");
-        let _ = writeln!(page, "{name} {}", self.config_hash);
-        let name = "hubble_dynamic_exporter_config_last_applied";
-        head(&mut page, name, "gauge", "When the file was put in force, in seconds since 1970");
-        let _ = writeln!(page, "{name} {}", self.config_last_applied);
-        let counters: [(&str, &str, fn(&Snapshot) -> u64); 4] = [
-            ("sluice_exporter_records_total", "Records written", |s| s.written),
-            ("sluice_exporter_lost_records_total", "Records gone before the exporter came to them", |s| {
-                s.lost
+        let labelled = |name, help, counts, label: &'static str, values: &[(&str, u64)]| Metric {
+            name,
+            help,
+            counts,
+            values: values.iter().map(|(text, value)| (Some((label, (*text).to_owned())), *value)).collect(),
+        };
+        let [added, updated, removed] = self.reconfigurations;
+        let applied = u64::try_from(self.config_last_applied).unwrap_or(0);
+        vec![
+            labelled(
+                "hubble_dynamic_exporter_exporters_total",
+                "Exporters by status.",
+                false,
+                "status",
+                &[("active", active), ("inactive", inactive)],
+            ),
+            of_each(
+                "hubble_dynamic_exporter_up",
+                "Whether an exporter is active and its target takes lines.",
+                false,
+                |e| u64::from(e.active && e.error.is_none()),
+            ),
+            labelled(
+                "hubble_dynamic_exporter_reconfigurations_total",
+                "Exporters changed by a new file.",
+                true,
+                "op",
+                &[("add", added), ("update", updated), ("remove", removed)],
+            ),
+            Metric::gauge(
+                "hubble_dynamic_exporter_config_hash",
+                "Number of the file in force.",
+                self.config_hash,
+            ),
+            Metric::gauge(
+                "hubble_dynamic_exporter_config_last_applied",
+                "When the file was put in force, in seconds since 1970.",
+                applied,
+            ),
+            of_each("sluice_exporter_records_total", "Records written.", true, |e| e.written),
+            of_each(
+                "sluice_exporter_lost_records_total",
+                "Records gone before the exporter came to them.",
+                true,
+                |e| e.lost,
+            ),
+            of_each("sluice_exporter_failures_total", "Attempts that the target refused.", true, |e| {
+                e.failed
             }),
-            ("sluice_exporter_failures_total", "Attempts that the target refused", |s| s.failed),
-            ("sluice_exporter_refused_records_total", "Records that the target never takes", |s| s.refused),
-        ];
-        for (name, help, value) in counters {
-            head(&mut page, name, "counter", help);
-            for exporter in &self.exporters {
-                let _ = writeln!(page, "{name}{{name=\"{}\"}} {}", exporter.name, value(exporter));
-            }
-        }
-        page
+            of_each(
+                "sluice_exporter_refused_records_total",
+                "Records that the target never takes.",
+                true,
+                |e| e.refused,
+            ),
+        ]
     }
 }

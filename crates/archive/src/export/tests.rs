@@ -138,7 +138,7 @@ fn a_full_target_is_told_and_retried_and_harms_no_other() {
     let full = report.exporters.iter().find(|e| e.name == "full").expect("there");
     assert!(full.failed > 0 && full.written == 0, "{full:?}");
     assert_eq!(written(&exporters, "good"), 1000);
-    let text = report.to_text();
+    let text = crate::to_text(&report.metrics());
     assert!(text.contains("hubble_dynamic_exporter_up{name=\"full\"} 0\n"), "{text}");
     assert!(text.contains("hubble_dynamic_exporter_up{name=\"good\"} 1\n"), "{text}");
     assert!(text.contains("hubble_dynamic_exporter_exporters_total{status=\"active\"} 2\n"), "{text}");
@@ -208,7 +208,7 @@ fn an_exporter_ends_at_its_end() {
     store.push(record(1));
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!((uuids(Path::new(&path("soon"))).len(), written(&exporters, "past")), (1, 0));
-    let text = exporters.report().to_text();
+    let text = crate::to_text(&exporters.report().metrics());
     assert!(text.contains("exporters_total{status=\"inactive\"} 2\n"), "{text}");
     assert_eq!(exporters.errors(), [""; 0], "an end that was asked for is no error");
 }

@@ -17,7 +17,10 @@ const KEPT_DAMAGED: usize = 2;
 #[derive(Debug)]
 pub(super) struct Folder {
     pub(super) settings: Settings,
+    /// Held while files are opened and removed.
     inner: Mutex<Inner>,
+    /// What is wrong; whoever asks does not wait for files.
+    error: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -26,8 +29,6 @@ struct Inner {
     sealed: Vec<Sealed>,
     /// The file that is written, and its number.
     active: Option<(u64, Writable)>,
-    /// What is wrong.
-    error: Option<String>,
     /// Damaged files so far.
     damaged: u64,
 }
@@ -46,7 +47,11 @@ impl Folder {
     pub(super) fn open(settings: Settings) -> std::io::Result<Self> {
         let sealed = segment::list(&settings.dir)?.into_iter();
         let sealed = sealed.map(|(number, path)| Sealed { number, path, writable: Weak::new() }).collect();
-        Ok(Self { settings, inner: Mutex::new(Inner { sealed, ..Inner::default() }) })
+        Ok(Self {
+            settings,
+            inner: Mutex::new(Inner { sealed, ..Inner::default() }),
+            error: Mutex::default(),
+        })
     }
 
     /// The file to write to: the newest if it takes more, else a new one. A damaged one is moved aside first.
@@ -164,20 +169,21 @@ impl Folder {
             let Sealed { number, path, .. } = inner.sealed.remove(at);
             inner.move_aside(number, &path);
         } else {
-            inner.error = Some(format!("{}: damaged", segment::name(number)));
+            drop(inner);
+            self.set_error(Some(format!("{}: damaged", segment::name(number))));
         }
     }
 
     /// Says or takes back what is wrong; answers whether that is new.
     pub(super) fn set_error(&self, error: Option<String>) -> bool {
-        let mut inner = self.lock();
-        let new = inner.error != error;
-        inner.error = error;
+        let mut current = self.error.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = *current != error;
+        *current = error;
         new
     }
 
     pub(super) fn error(&self) -> Option<String> {
-        self.lock().error.clone()
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Damaged files so far, files, bytes.

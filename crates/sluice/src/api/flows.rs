@@ -1,5 +1,6 @@
 //! The flow log behind the API: takes what the worker says, gives it names, keeps it, shows it.
 
+use crate::export::{Archive, Running};
 use crate::run::clock::Clock;
 use anyhow::{Context as _, Result};
 use datapath::{SharedSnapshot, Snapshot};
@@ -12,8 +13,9 @@ use policy::{EndpointId, Identity, Provenance, RuleId};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Events taken from the ring at a time.
@@ -31,6 +33,7 @@ pub struct Flows {
     store: Arc<Store>,
     metrics: Arc<Mutex<Metrics>>,
     shed: Arc<AtomicU64>,
+    archive: Arc<OnceLock<Arc<Archive>>>,
     /// Events found in the ring at the last look.
     waiting: Arc<AtomicU64>,
 }
@@ -50,6 +53,7 @@ pub fn start(
         store: Arc::new(Store::new(capacity)),
         metrics: Arc::default(),
         shed: Arc::default(),
+        archive: Arc::default(),
         waiting: Arc::default(),
     };
     let log = flows.clone();
@@ -114,7 +118,27 @@ impl Flows {
     /// # Errors
     /// When the client goes away.
     pub fn observe(&self, request: &ObserveRequest, writer: &mut dyn Write) -> Result<()> {
-        serve_observe(&self.store, request, writer).context("observe")
+        match self.archive().and_then(Archive::history) {
+            Some(history) => archive::history::observe(&self.store, history, request, writer),
+            None => serve_observe(&self.store, request, writer),
+        }
+        .context("observe")
+    }
+
+    /// Starts what takes records away from memory.
+    ///
+    /// # Errors
+    /// When the folder of the history cannot be used, or that of the exporters' file not be watched.
+    pub fn start_archive(&self, config: &crate::config::Config, dir: &Path, node: &str) -> Result<Running> {
+        let archive = Arc::new(Archive::start(config, dir, node, &self.store)?);
+        let archive = Arc::clone(self.archive.get_or_init(|| archive));
+        Running::watch(archive)
+    }
+
+    /// What takes records away from memory, once it runs.
+    #[must_use]
+    pub fn archive(&self) -> Option<&Archive> {
+        self.archive.get().map(Arc::as_ref)
     }
 
     /// How full it is.

@@ -98,6 +98,9 @@ impl Control {
                 bail!("the worker ended by itself");
             }
             let forced = waiter.take(Reason::Reload);
+            if forced {
+                self.shared.flows.archive().into_iter().for_each(crate::export::Archive::reload);
+            }
             if waiter.take(Reason::Files) || forced {
                 self.settle(waiter, Reason::Files, DEBOUNCE);
                 if self.reload(forced) {
@@ -326,6 +329,7 @@ impl Control {
             .iter()
             .cloned()
             .chain(self.ports.errors().iter().map(|(interface, error)| format!("port {interface}: {error}")))
+            .chain(self.shared.flows.archive().into_iter().flat_map(crate::export::Archive::errors))
             .collect();
         let warnings = self.rules.warnings().to_vec();
         let policies = self.rules.engine().policies();

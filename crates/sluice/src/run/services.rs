@@ -11,6 +11,7 @@ use std::sync::Arc;
 /// All that runs; dropping it stops it.
 #[derive(Debug)]
 pub struct Services {
+    _archive: crate::export::Running,
     _ui: Option<ui::Running>,
     _metrics: crate::metrics::server::Endpoint,
     _hubble: crate::hubble::Endpoint,
@@ -22,9 +23,10 @@ impl Services {
     /// # Errors
     /// When something that is configured cannot be started (an address in use, a folder that cannot be written).
     pub fn start(config: &Config, shared: &Arc<Shared>) -> Result<Self> {
+        let archive = shared.flows.start_archive(config, &shared.dir, &shared.node)?;
         let metrics = crate::metrics::server::start(shared, &config.metrics)?;
         let ui = crate::ui::start(config, shared)?;
         let hubble = crate::hubble::start(shared, &config.hubble)?;
-        Ok(Self { _ui: ui, _metrics: metrics, _hubble: hubble })
+        Ok(Self { _archive: archive, _ui: ui, _metrics: metrics, _hubble: hubble })
     }
 }
