@@ -1,15 +1,19 @@
 //! The flow log behind the API: takes what the worker says, gives it names, keeps it, shows it.
 
+mod allowed;
+
 use crate::export::{Archive, Running};
 use crate::run::clock::Clock;
+use allowed::Allowed;
 use anyhow::{Context as _, Result};
 use datapath::{SharedSnapshot, Snapshot};
 use flowlog::api::{ObserveRequest, serve_observe};
 use flowlog::metrics::{Metrics, MetricsConfig, PodName};
+use flowlog::record::Interface;
 use flowlog::{EventReader, Resolver, Store, Workload};
-use packet::Addr;
+use packet::{Addr, PortId};
 use policy::engine::directory::WorkloadKind;
-use policy::{EndpointId, Identity, Provenance, RuleId};
+use policy::{Direction, EndpointId, Identity, Provenance, RuleId};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::io::Write;
@@ -78,7 +82,8 @@ pub fn start(
             let names = match &known {
                 Some(names) if Arc::ptr_eq(&names.snapshot, &current) => names,
                 _ => {
-                    let names = Names { snapshot: Arc::clone(&current), clock, node: Arc::clone(&node) };
+                    let (snapshot, node) = (Arc::clone(&current), Arc::clone(&node));
+                    let names = Names { snapshot, clock, node, allowed: Allowed::default() };
                     let names = known.insert(Arc::new(names));
                     log.store.set_names(Arc::clone(names) as _);
                     log.metrics().renamed();
@@ -193,6 +198,7 @@ struct Names {
     snapshot: Arc<Snapshot>,
     clock: Clock,
     node: Arc<str>,
+    allowed: Allowed,
 }
 
 impl Resolver for Names {
@@ -234,6 +240,15 @@ impl Resolver for Names {
 
     fn run_id(&self) -> u64 {
         u64::try_from(self.clock.started_at.as_nanosecond()).unwrap_or_default()
+    }
+
+    fn interface(&self, port: PortId) -> Option<Interface> {
+        let port = self.snapshot.ports.get(port)?;
+        Some(Interface { index: 0, name: port.name.clone() })
+    }
+
+    fn allowed_peers(&self, endpoint: EndpointId, direction: Direction) -> Vec<String> {
+        self.allowed.peers(&self.snapshot.policy, endpoint, direction)
     }
 
     fn dns_names(&self, addr: Addr) -> Vec<String> {
