@@ -308,7 +308,7 @@ impl Builder<'_> {
 
     fn finish(mut self) -> Built {
         let mut documents = Vec::new();
-        let mut taken: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut taken = Existing::names(&self.options.existing);
         for (subject, sides) in std::mem::take(&mut self.wanted) {
             let [ingress, egress] = sides;
             if ingress.is_empty() && egress.is_empty() {
@@ -323,9 +323,12 @@ impl Builder<'_> {
                         .to_owned(),
                 );
             }
+            // Beside policies that are there, what is missing is added, and nothing taken away.
+            let may_close =
+                self.options.close_unseen && !self.options.add_only && self.options.existing.is_empty();
             let mut make = |direction, wanted: &Wanted| {
                 if wanted.is_empty() {
-                    let close = works && !wanted.seen && self.options.close_unseen && !self.options.add_only;
+                    let close = works && !wanted.seen && may_close;
                     return if close { Side::Closed } else { Side::Open };
                 }
                 let elements = group::elements(direction, &subject, wanted, self.options, &mut self.notes);
@@ -355,6 +358,7 @@ impl Builder<'_> {
                 name,
                 namespace: subject.namespace.clone(),
                 subject,
+                audit: self.options.audit,
                 ingress,
                 egress,
                 comments,

@@ -18,6 +18,7 @@ pub struct Document {
     /// `metadata.namespace`.
     pub namespace: String,
     pub(crate) subject: Workload,
+    pub(crate) audit: bool,
     pub(crate) ingress: Side,
     pub(crate) egress: Side,
     pub(crate) comments: Vec<String>,
@@ -158,6 +159,8 @@ struct Head<'a> {
 struct Metadata<'a> {
     name: &'a str,
     namespace: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    annotations: Option<One<'static, str>>,
 }
 
 #[derive(Serialize)]
@@ -173,15 +176,19 @@ impl<'a> Head<'a> {
         Self {
             api_version: "cilium.io/v2",
             kind: "CiliumNetworkPolicy",
-            metadata: Metadata { name: &document.name, namespace: &document.namespace },
+            metadata: Metadata {
+                name: &document.name,
+                namespace: &document.namespace,
+                annotations: document.audit.then_some(One("sluice.io/audit", "true")),
+            },
         }
     }
 }
 
 /// A mapping of one entry.
-struct One<'a, T>(&'static str, &'a T);
+struct One<'a, T: ?Sized>(&'static str, &'a T);
 
-impl<T: Serialize> Serialize for One<'_, T> {
+impl<T: Serialize + ?Sized> Serialize for One<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
         map.serialize_entry(self.0, self.1)?;

@@ -7,9 +7,13 @@ use crate::path::Segment;
 use crate::seen::{End, Key, Log, Messages};
 use policy::Direction;
 use policy::conformance::{DnsFacts, Flow, HttpFacts, KafkaFacts, Offline, TlsFacts};
+use policy::document;
 use policy::engine::SourceFile;
 use policy::inventory::{External, Inventory, Namespace, Pod};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Annotation that puts a policy into audit mode.
+const AUDIT: &str = "sluice.io/audit";
 
 /// Policies and the workloads that were seen.
 pub(crate) struct Existing {
@@ -69,9 +73,21 @@ impl Existing {
             external: external.collect(),
             ..Inventory::default()
         };
+        // What policies in audit mode would deny is still missing, so they count as enforced here.
+        let enforced =
+            |file: &SourceFile| SourceFile { text: file.text.replace(AUDIT, "audit"), ..file.clone() };
+        let policies: Vec<SourceFile> = policies.iter().map(enforced).collect();
         let options = policy::Options::default();
         let namespaces = log.classes.iter().map(|(class, _)| class.namespace.clone()).collect();
-        Self { offline: Offline::new(&inventory, policies, &options), namespaces }
+        Self { offline: Offline::new(&inventory, &policies, &options), namespaces }
+    }
+
+    /// Namespaces and names of these documents, which no other may have.
+    pub(crate) fn names(policies: &[SourceFile]) -> BTreeSet<(String, String)> {
+        let load = |file: &SourceFile| {
+            document::load(&file.text, &file.path, &document::Options::default()).documents
+        };
+        policies.iter().flat_map(load).map(|document| (document.namespace, document.name)).collect()
     }
 
     /// Which of these messages, or whether the connection, one side does not allow by a rule.

@@ -14,6 +14,8 @@ pub struct Options {
     pub l7: bool,
     /// Never switch on default deny: only add to what is in force.
     pub add_only: bool,
+    /// Write policies in audit mode: what they deny is let pass and shown.
+    pub audit: bool,
     /// Policies that are there: what they allow by a rule is not suggested again.
     pub existing: Vec<SourceFile>,
     /// Put a direction in which a workload was never seen into default deny.
@@ -38,6 +40,7 @@ impl Default for Options {
             include_denied: false,
             l7: true,
             add_only: false,
+            audit: false,
             existing: Vec::new(),
             close_unseen: true,
             cidr_threshold: 16,

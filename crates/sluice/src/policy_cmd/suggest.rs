@@ -46,6 +46,9 @@ pub struct SuggestArgs {
     /// Only add to what is in force: never switch on default deny.
     #[arg(long)]
     add_only: bool,
+    /// Write policies in audit mode (annotation `sluice.io/audit`): what they deny is let pass and shown as AUDIT.
+    #[arg(long)]
+    audit: bool,
     /// Leave a direction in which a workload was never seen as it is, instead of closing it.
     #[arg(long)]
     leave_unseen_open: bool,
@@ -132,6 +135,7 @@ impl SuggestArgs {
             include_denied: self.include_denied,
             l7: !self.no_l7,
             add_only: self.add_only,
+            audit: self.audit,
             close_unseen: !self.leave_unseen_open && !self.select.is_part(),
             cidr_threshold: self.cidr_threshold,
             name_threshold: self.name_threshold,
