@@ -4,6 +4,7 @@
 //! Nothing here holds the worker up: what is asked of it is asked in small pieces.
 
 pub mod answer;
+pub mod capture;
 pub mod client;
 pub mod flows;
 pub mod metrics;
@@ -148,6 +149,7 @@ fn converse(stream: &UnixStream, shared: &Shared) -> Result<()> {
     match serde_json::from_str(&line) {
         Err(error) => write_line(&mut writer, &error_value(&format!("request: {error}")))?,
         Ok(Request::Observe(request)) => shared.flows.observe(&request, &mut writer)?,
+        Ok(Request::Capture(request)) => capture::serve(shared, &request, stream, &mut writer)?,
         Ok(Request::Conntrack { limit }) => answer::connections(shared, limit, &mut writer)?,
         Ok(request) => match answer::answer(shared, &request) {
             Ok(value) => write_line(&mut writer, &value)?,

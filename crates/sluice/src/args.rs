@@ -1,7 +1,7 @@
 //! What was typed.
 
 use crate::config::{DEFAULT_SOCKET, EmptyListMeans};
-use crate::{demo, observe};
+use crate::{capture, demo, observe, replay};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -25,6 +25,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Show flows, as `hubble observe` does.
     Observe(observe::ObserveArgs),
+    /// Capture frames with the decision on each, as pcapng.
+    Capture(capture::CaptureArgs),
+    /// Put a capture through the same pipeline offline, and tell what it would have decided.
+    Replay(replay::ReplayArgs),
     /// Show the state of the running node.
     Status(ShowArgs),
     /// Endpoints of the running node.

@@ -2,8 +2,8 @@
 
 use crate::api::client::{ask, ask_lines};
 use crate::api::request::Request;
-use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs};
-use crate::{demo, observe, policy_cmd, run, show};
+use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs, StatusArgs};
+use crate::{bugreport, capture, demo, observe, policy_cmd, replay, run, show, top, watch};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::Value;
@@ -36,7 +36,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Observe(args) => observe::run(args),
-        Command::Status(args) => answer(&args, &Request::Status, show::status),
+        Command::Capture(args) => capture::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Status(args) => status(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Bugreport(args) => bugreport::run(&args),
         Command::Endpoint(ListOnly::List(args)) => answer(&args, &Request::Endpoints, show::endpoints),
         Command::Identity(ListOnly::List(args)) => answer(&args, &Request::Identities, show::identities),
         Command::Ip(ListOnly::List(args)) => answer(&args, &Request::Ips, show::ips),

@@ -6,6 +6,10 @@
 
 pub mod api;
 pub mod args;
+pub mod capture;
+pub mod bugreport;
+pub mod top;
+pub mod watch;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -19,6 +23,7 @@ pub mod netlink;
 pub mod observe;
 pub mod policy_cmd;
 pub mod privileges;
+pub mod replay;
 pub mod run;
 pub mod service;
 pub mod show;

@@ -84,7 +84,7 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
         }
         Request::PolicyMap { endpoint } => policy_map(policy, endpoint)?,
         Request::Metrics => Value::String(metrics::text(shared)?),
-        Request::Conntrack { .. } | Request::Observe(_) => Value::Null,
+        Request::Capture(_) | Request::Conntrack { .. } | Request::Observe(_) => Value::Null,
     })
 }
 

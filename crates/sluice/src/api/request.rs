@@ -42,6 +42,8 @@ pub enum Request {
     },
     /// Counters in Prometheus' text format, as one JSON string.
     Metrics,
+    /// Frames; answered in parts.
+    Capture(Box<super::capture::CaptureRequest>),
     /// Flows; answered by the flow log.
     Observe(flowlog::api::ObserveRequest),
 }

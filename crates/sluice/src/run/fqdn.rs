@@ -116,7 +116,7 @@ impl Learning {
     }
 }
 
-fn answer(learnt: &Learnt) -> Answer<'_> {
+pub(crate) fn answer(learnt: &Learnt) -> Answer<'_> {
     Answer {
         name: &learnt.name,
         addresses: &learnt.addresses,
