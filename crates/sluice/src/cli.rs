@@ -2,8 +2,8 @@
 
 use crate::api::client::{ask, ask_lines};
 use crate::api::request::Request;
-use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs, StatusArgs};
-use crate::{bugreport, capture, demo, observe, policy_cmd, replay, run, show, top, watch};
+use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs};
+use crate::{capture, demo, observe, policy_cmd, replay, run, show};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::Value;
@@ -38,9 +38,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Observe(args) => observe::run(args),
         Command::Capture(args) => capture::run(&args),
         Command::Replay(args) => replay::run(&args),
-        Command::Status(args) => status(&args),
-        Command::Top(args) => top::run(&args),
-        Command::Bugreport(args) => bugreport::run(&args),
+        Command::Status(args) => answer(&args, &Request::Status, show::status),
         Command::Endpoint(ListOnly::List(args)) => answer(&args, &Request::Endpoints, show::endpoints),
         Command::Identity(ListOnly::List(args)) => answer(&args, &Request::Identities, show::identities),
         Command::Ip(ListOnly::List(args)) => answer(&args, &Request::Ips, show::ips),
