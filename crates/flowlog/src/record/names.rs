@@ -5,7 +5,7 @@ use crate::event::{MessageVerdict, TraceReason, VerdictKind};
 use policy::{DenyReason, Direction, RuleId};
 use serde::{Deserialize, Serialize};
 
-/// Kinds of event in [`EventType`]: Cilium's monitor message types, and one of our own.
+/// Kinds of event in [`EventType`](super::EventType): Cilium's monitor message types, and one of our own.
 pub mod message_type {
     /// A drop.
     pub const DROP: i32 = 1;

@@ -59,7 +59,7 @@ impl Ip {
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EventType {
-    /// See [`message_type`].
+    /// See [`message_type`](super::message_type).
     #[serde(rename = "type", skip_serializing_if = "is_default")]
     pub kind: i32,
     /// Drop reason, observation point, or way of closing.
