@@ -221,7 +221,7 @@ fn flow_log(sample: &Sample, page: &mut Page) {
     page.one("sluice_event_ring_entries", Gauge, "Events that waited at the last look.", waiting);
     page.one("sluice_event_ring_size", Gauge, "Events that may wait.", ring);
     page.one("sluice_flow_records_total", Counter, "Flow records taken.", all);
-    page.one("sluice_flow_records", Gauge, "Flow records in memory.", records);
+    page.one("sluice_flow_records_held", Gauge, "Flow records in memory.", records);
     page.one("sluice_flow_records_max", Gauge, "Most flow records in memory.", most);
 }
 
