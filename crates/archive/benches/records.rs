@@ -75,7 +75,7 @@ fn history(folder: &Path, records: u64) {
         flush_interval: Duration::from_millis(500),
     };
     let log = Arc::new(Store::new(8192));
-    let mut history = History::start(settings, Arc::clone(&log)).expect("started");
+    let history = History::start(settings, Arc::clone(&log)).expect("started");
     let (mut making, mut making_cpu) = (Duration::ZERO, 0.0);
     let (begun, used) = (Instant::now(), cpu());
     for from in (0..records).step_by(4096) {

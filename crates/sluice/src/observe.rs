@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use source::Told;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Records shown when nothing says how many (as Hubble).
@@ -33,6 +34,9 @@ pub struct ObserveArgs {
     /// Read JSON lines from a file (- is standard input) instead of asking the node service.
     #[arg(long, value_name = "FILE")]
     input_file: Option<String>,
+    /// Read the history of a node service that does not run, from its folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["input_file", "follow"])]
+    history: Option<PathBuf>,
     /// Show new flows as they come.
     #[arg(long, short)]
     follow: bool,
@@ -141,6 +145,11 @@ pub fn run(args: ObserveArgs) -> Result<ExitCode> {
     let told = Told { silent: args.silent_errors };
     args.notes().iter().for_each(|note| told.say(note));
     let mut printer = Printer::new(out, args.options()?);
+    if let Some(dir) = &args.history {
+        crate::history::offline(dir, &request, &mut |record| Ok(printer.record(&record)?))?;
+        printer.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     match args.input_file.as_deref() {
         Some("-") => source::lines(std::io::stdin().lock(), &request, &mut printer, told)?,
         Some(path) => {

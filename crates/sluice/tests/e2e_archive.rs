@@ -66,7 +66,8 @@ fn records_leave_memory_and_are_found_again() {
     for _ in 0..40 {
         lab.answers("lab/client", "tcp", server, 7);
     }
-    let old = |lab: &Lab| observe(lab, &["--since", "10m", "--verdict", "DROPPED", "--from-pod", "lab/stranger"]);
+    let old =
+        |lab: &Lab| observe(lab, &["--since", "10m", "--verdict", "DROPPED", "--from-pod", "lab/stranger"]);
     let denied = old(&lab);
     assert!(!denied.is_empty(), "the history reaches beyond {RING} records");
     let all = observe(&lab, &["--all"]);
@@ -87,7 +88,15 @@ fn records_leave_memory_and_are_found_again() {
     let line = &lines(&everything)[0];
     assert_eq!(line["node_name"], line["flow"]["node_name"], "{line}");
     assert_eq!(line["time"], line["flow"]["time"], "{line}");
-    let read = ["observe", "--input-file", everything.to_str().expect("UTF-8"), "--verdict", "DROPPED", "--last", "1"];
+    let read = [
+        "observe",
+        "--input-file",
+        everything.to_str().expect("UTF-8"),
+        "--verdict",
+        "DROPPED",
+        "--last",
+        "1",
+    ];
     let output = lab.agent_ref().cli(&read).expect("observe");
     assert!(output.stdout.contains("lab/stranger") && output.stdout.contains("DROPPED"), "{}", output.text());
     let masked = lines(&drops);
@@ -101,7 +110,9 @@ fn records_leave_memory_and_are_found_again() {
     // A wrong file is told with its place and changes nothing.
     fs::write(&file, first.replace("filePath:", "filePaht:")).expect("written");
     eventually("the error is shown", RELOAD, || {
-        errors(&lab).iter().any(|e| e.starts_with("exporters.yaml:3:3: ") && e.contains("did you mean `filePath`?"))
+        errors(&lab)
+            .iter()
+            .any(|e| e.starts_with("exporters.yaml:3:3: ") && e.contains("did you mean `filePath`?"))
     });
     let before = lines(&everything).len();
     lab.answers("lab/client", "tcp", server, 7);
@@ -110,7 +121,9 @@ fn records_leave_memory_and_are_found_again() {
     // A right one: an exporter goes, one comes whose disk is full.
     fs::write(&file, first.replace(&*drops.to_string_lossy(), "/dev/full")).expect("written");
     lab.silence("lab/stranger", "tcp", server, 7);
-    eventually("the full disk is shown", RELOAD, || errors(&lab) == ["exporter drops: No space left on device (os error 28)"]);
+    eventually("the full disk is shown", RELOAD, || {
+        errors(&lab) == ["exporter drops: No space left on device (os error 28)"]
+    });
     let metrics = lab.agent_ref().cli(&["metrics"]).expect("metrics").stdout;
     for line in [
         "hubble_dynamic_exporter_exporters_total{status=\"active\"} 2",
@@ -131,6 +144,9 @@ fn records_leave_memory_and_are_found_again() {
     assert_eq!(uuids(&old(&lab))[..stranger.len()], stranger, "after a crash");
     lab.answers("lab/client", "tcp", server, 7);
     assert_eq!(lab.agent().stop(), Some(0));
+    let folder = lab.file("history");
+    let offline = observe(&lab, &["--history", folder.to_str().expect("UTF-8"), "--first", "5"]);
+    assert_eq!(uuids(&offline), uuids(&all)[..5], "without a service");
     start(&mut lab);
     let after = observe(&lab, &["--all"]);
     assert!(after.len() > all.len(), "{} {}", after.len(), all.len());

@@ -11,7 +11,10 @@ use super::store::Folder;
 use flowlog::api::{ObserveRequest, Selection};
 use flowlog::filter::{CompiledFilters, FilterError};
 use flowlog::{Filters, FlowFilter, Record};
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// Which way to go through the store.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -144,6 +147,38 @@ fn perhaps(filters: &Filters) -> Result<Option<CompiledFilters>, FilterError> {
     Filters { allowlist, denylist: Vec::new() }.compile().map(Some)
 }
 
+/// Shapes that a question has met: files have many in common.
+#[derive(Default)]
+struct Shapes {
+    /// By two hashes, 128 bits with seeds that nobody knows; nothing for a shape that does not match.
+    known: HashMap<(u64, u64), Option<Arc<Record>>, foldhash::fast::RandomState>,
+    seeds: (foldhash::quality::RandomState, foldhash::quality::RandomState),
+}
+
+/// Shapes that are kept at most, some 1.5 KB each where they match.
+const MAX_KNOWN: usize = 32_768;
+
+impl Shapes {
+    /// The shape, if a record of it may match.
+    fn get(
+        &mut self,
+        json: &str,
+        perhaps: Option<&CompiledFilters>,
+    ) -> Result<Option<Arc<Record>>, SegmentError> {
+        let key = (self.seeds.0.hash_one(json), self.seeds.1.hash_one(json));
+        if let Some(known) = self.known.get(&key) {
+            return Ok(known.clone());
+        }
+        let shape: Record = serde_json::from_str(json).map_err(|_| SegmentError::Damaged)?;
+        let shape = perhaps.is_none_or(|perhaps| perhaps.matches(&shape)).then(|| Arc::new(shape));
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(key, shape.clone());
+        Ok(shape)
+    }
+}
+
 /// Hands matching records to `visit` until it has enough. Files that cannot be read are left out and noted.
 pub(super) fn scan(
     folder: &Folder,
@@ -153,6 +188,7 @@ pub(super) fn scan(
     from: Option<Position>,
     visit: &mut dyn FnMut(Position, Record) -> ControlFlow<()>,
 ) -> Result<(), SegmentError> {
+    let mut shapes = Shapes::default();
     let mut numbers = folder.numbers();
     if order == Order::NewestFirst {
         numbers.reverse();
@@ -162,7 +198,7 @@ pub(super) fn scan(
             continue;
         }
         let Some(reader) = folder.read(number)? else { continue };
-        match scan_file(number, &reader, question, window, order, from, visit) {
+        match scan_file(number, &reader, &mut shapes, question, window, order, from, visit) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => return Ok(()),
             Err(SegmentError::Damaged) => folder.damaged(number),
@@ -175,6 +211,7 @@ pub(super) fn scan(
 fn scan_file(
     file: u64,
     reader: &Reader,
+    known: &mut Shapes,
     question: &Question,
     window: Window,
     order: Order,
@@ -192,17 +229,16 @@ fn scan_file(
     if blocks.is_empty() {
         return Ok(ControlFlow::Continue(()));
     }
-    let shapes = reader.shapes()?;
-    let may: Vec<bool> = match &question.perhaps {
-        Some(perhaps) if !everything => shapes.iter().map(|shape| perhaps.matches(shape)).collect(),
-        _ => vec![true; shapes.len()],
-    };
-    let may_match = |shape: u32| may.get(shape as usize).copied().unwrap_or(false);
+    let perhaps = question.perhaps.as_ref().filter(|_| !everything);
+    let texts = reader.shapes()?;
+    let shapes = texts.iter().map(|json| known.get(json, perhaps)).collect::<Result<Vec<_>, _>>()?;
+    drop(texts);
+    let shape_of = |shape: u32| shapes.get(shape as usize).and_then(Option::as_ref);
     if order == Order::NewestFirst {
         blocks.reverse();
     }
     for (block, summary) in blocks {
-        if !summary.shapes.iter().any(|shape| may_match(*shape)) {
+        if !summary.shapes.iter().any(|shape| shape_of(*shape).is_some()) {
             continue;
         }
         if from.is_some_and(|from| (file, block) < (from.file, from.block)) {
@@ -212,14 +248,13 @@ fn scan_file(
         let mut one = |at: usize| {
             let position = Position { file, block, row: at };
             let Some(row) = rows.get(at) else { return ControlFlow::Continue(()) };
-            if !may_match(row.shape)
-                || !window.holds(summary.run, row.seq)
+            let Some(shape) = shape_of(row.shape) else { return ControlFlow::Continue(()) };
+            if !window.holds(summary.run, row.seq)
                 || !everything && !question.is_in_time(row.time)
                 || from.is_some_and(|from| position < from)
             {
                 return ControlFlow::Continue(());
             }
-            let Some(shape) = shapes.get(row.shape as usize) else { return ControlFlow::Continue(()) };
             let record = row::join(shape, row, &texts);
             if question.selection.matches(&record) {
                 visit(position, record)

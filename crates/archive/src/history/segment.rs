@@ -4,7 +4,6 @@
 //! Everything in a commit is in the file or none of it is: the library is copy-on-write with a synced commit.
 
 use super::block::{self, Damaged, Summary};
-use flowlog::Record;
 use redb::{Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -222,8 +221,8 @@ impl Reader {
         })
     }
 
-    /// Shapes by number.
-    pub(super) fn shapes(&self) -> Result<Vec<Record>, SegmentError> {
+    /// Shapes as JSON, by number.
+    pub(super) fn shapes(&self) -> Result<Vec<String>, SegmentError> {
         guard(|| {
             let mut list = Vec::new();
             for entry in self.txn.open_table(SHAPES)?.iter()? {
@@ -231,9 +230,7 @@ impl Reader {
                 if first.value() as usize != list.len() {
                     return Err(SegmentError::Damaged);
                 }
-                for json in block::unpack::<Vec<String>>(chunk.value())? {
-                    list.push(serde_json::from_str(&json).map_err(|_| SegmentError::Damaged)?);
-                }
+                list.extend(block::unpack::<Vec<String>>(chunk.value())?);
             }
             Ok(list)
         })

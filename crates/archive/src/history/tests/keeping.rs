@@ -35,7 +35,7 @@ fn fat(n: u64) -> Record {
 fn the_oldest_goes_when_the_store_is_too_large() {
     let folder = tempfile::tempdir().expect("a folder");
     let max_bytes = 8 << 20;
-    let (log, mut history) = begin(Settings { max_bytes, ..settings(folder.path()) });
+    let (log, history) = begin(Settings { max_bytes, ..settings(folder.path()) });
     let mut end = 0;
     wait("the store is full and rolls over", || {
         (end..end + 500).for_each(|n| log.push(fat(n)));
