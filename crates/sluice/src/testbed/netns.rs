@@ -11,6 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -63,6 +65,19 @@ impl Netns {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).arg("--").arg(program);
         command
+    }
+
+    /// Runs `work` on a thread of its own inside, with the files that [`Netns::command`] gives to programs. What it opens
+    /// is opened there, and so is what threads open that it starts. A thread that goes on keeps the network in place.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> std::thread::JoinHandle<Result<T>> {
+        let name = self.name.clone();
+        std::thread::spawn(move || {
+            enter(&name).with_context(|| format!("entering {name}"))?;
+            Ok(work())
+        })
     }
 
     /// Feeds `script` to `ip -batch` in this namespace; one line is one `ip` command without the word `ip`.
@@ -155,6 +170,22 @@ pub fn list(prefix: &str) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Moves the calling thread, and no other, into the namespace `name`.
+fn enter(name: &str) -> Result<()> {
+    setns(fs::File::open(format!("/run/netns/{name}"))?, CloneFlags::CLONE_NEWNET)?;
+    let Ok(files) = fs::read_dir(resolver_folder(name)) else { return Ok(()) };
+    // Mounts of the thread's own, which nobody else sees.
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    for file in files {
+        let file = file?;
+        let target = Path::new("/etc").join(file.file_name());
+        mount(Some(&file.path()), &target, none, MsFlags::MS_BIND, none)?;
+    }
+    Ok(())
 }
 
 fn pids(name: &str) -> Vec<i32> {

@@ -8,3 +8,7 @@ mod grpc;
 mod http2;
 mod kafka;
 mod kit;
+mod rust;
+mod rust_grpc;
+mod rust_kafka;
+mod tansu;

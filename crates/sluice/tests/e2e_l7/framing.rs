@@ -5,6 +5,7 @@
 //! a first one, sent whole and cut, over real TCP. The same texts on a port without rules show that the servers would
 //! have executed it.
 
+use crate::hyper_server::{self, Hyper};
 use crate::kit::{self, LIMIT};
 use crate::support::Lab;
 use sluice::testbed::exec::find_program;
@@ -92,8 +93,8 @@ fn plays() -> Vec<Vec<String>> {
     plays
 }
 
-/// Starts those servers that the machine has; nginx and Python at least.
-fn start_servers(lab: &mut Lab) -> Vec<Server> {
+/// Starts those servers that the machine has; nginx, Python and hyper at least.
+fn start_servers(lab: &mut Lab) -> (Vec<Server>, Hyper) {
     kit::nginx(lab);
     let log = |lab: &Lab, name: &str| lab.file(name).display().to_string();
     let nginx = kit::nginx_file(lab, "access.log").display().to_string();
@@ -113,12 +114,15 @@ fn start_servers(lab: &mut Lab) -> Vec<Server> {
         lab.start_program("node", &mut command);
         found.push(Server { name: "Node", inspected: 8083, open: 8084, log: executed });
     }
+    let executed = lab.file("hyper.executed");
+    let hyper = hyper_server::start(lab, "lab/server", [8085, 8086], &executed);
+    found.push(Server { name: "hyper", inspected: 8085, open: 8086, log: executed.display().to_string() });
     for server in &found {
         for port in [server.inspected, server.open] {
             wait_for_port(lab.pod("lab/server").netns(), port, LIMIT).expect("it listens");
         }
     }
-    found
+    (found, hyper)
 }
 
 /// Targets that a server executed, with how often; nginx says what it answered, too, and executes what it finds good.
@@ -143,7 +147,7 @@ fn executed(server: &Server) -> BTreeMap<String, usize> {
 #[test]
 fn no_server_executes_a_request_that_is_not_allowed() {
     let Some(mut lab) = kit::three_pods("no_server_executes_a_request_that_is_not_allowed") else { return };
-    let servers = start_servers(&mut lab);
+    let (servers, _hyper) = start_servers(&mut lab);
     let ports = |pick: fn(&Server) -> u16| {
         let list: Vec<String> =
             servers.iter().map(|server| format!("{{port: \"{}\", protocol: TCP}}", pick(server))).collect();

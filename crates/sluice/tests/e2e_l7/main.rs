@@ -8,6 +8,7 @@ mod dns;
 mod framing;
 mod http;
 mod http2;
+mod hyper_server;
 mod kit;
 mod many;
 mod policy_changes;
