@@ -118,13 +118,14 @@ fn history(folder: &Path, records: u64) {
         let filters = Filters { allowlist: filters, denylist: Vec::new() };
         let question =
             Question::new(&ObserveRequest { filters, ..ObserveRequest::default() }).expect("valid");
-        let begun = Instant::now();
+        let (begun, used) = (Instant::now(), cpu());
         let mut found = 0_u64;
         let mut count = |_| {
             found += 1;
             ControlFlow::Continue(())
         };
         history.query(&question, Order::OldestFirst, &mut count).expect("readable");
-        println!("query {records} records, {what}: {found} found in {:.0?}", begun.elapsed());
+        let (wall, used) = (begun.elapsed().as_secs_f64(), cpu() - used);
+        println!("query {records} records, {what}: {found} found in {wall:.2} s, {used:.2} s of processor");
     }
 }
