@@ -54,16 +54,13 @@ fn token(config: &Config) -> Result<Token> {
 }
 
 fn read_token(path: &Path) -> Result<Token> {
-    let mut file = File::open(path).with_context(|| format!("read {}", path.display()))?;
+    let file = File::open(path).with_context(|| format!("read {}", path.display()))?;
     let mode = file.metadata()?.permissions().mode();
     if mode & 0o077 != 0 {
         bail!("{} can be read by others; chmod 600 it", path.display());
     }
     let mut text = String::new();
-    file.by_ref()
-        .take(MAX_FILE)
-        .read_to_string(&mut text)
-        .with_context(|| format!("read {}", path.display()))?;
+    (&file).take(MAX_FILE).read_to_string(&mut text).with_context(|| format!("read {}", path.display()))?;
     Token::new(text.trim()).with_context(|| path.display().to_string())
 }
 

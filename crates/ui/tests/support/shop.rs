@@ -148,7 +148,6 @@ impl Shop {
                 side: side.into(),
                 switched_on_by: vec![rule("default-deny-all", 9)],
                 allowed_peers: vec!["k8s:app=api-service".into()],
-                ..DefaultDeny::default()
             });
             let (subject, peer) = (name(subject), name(peer));
             extra.hint =
