@@ -53,6 +53,8 @@ pub struct PcapIo<R: Read, W: Write> {
     one_file: bool,
     place: Place,
     ahead: Option<Ahead>,
+    /// What was wrong with the record behind the frames that were handed up last.
+    failed: Option<IoError>,
     now: Instant,
     /// Frames after it wait.
     limit: Option<Instant>,
@@ -101,6 +103,7 @@ impl<R: Read, W: Write> PcapIo<R, W> {
             one_file,
             place: Box::new(place),
             ahead: None,
+            failed: None,
             now: Instant::ZERO,
             limit: None,
             mem,
@@ -146,6 +149,9 @@ impl<R: Read, W: Write> PcapIo<R, W> {
 
     /// The next record of the file that has a port, or `None` at its end.
     fn read(&mut self) -> Result<Option<Ahead>, IoError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         while let Some(mut record) = self.reader.next_record()? {
             let interface = self.reader.interface(record.interface);
             if let Some(port) = (self.place)(&mut record, interface) {
@@ -197,7 +203,15 @@ impl<R: Read, W: Write> PacketIo for PcapIo<R, W> {
         while injected < burst.room() {
             let next = match self.ahead.take() {
                 Some(frame) => Some(frame),
-                None => self.read()?,
+                None => match self.read() {
+                    Ok(next) => next,
+                    // The frames before the damage are whole.
+                    Err(error) if injected > 0 => {
+                        self.failed = Some(error);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             self.finished = next.is_none();
             let Some(frame) = next else { break };
