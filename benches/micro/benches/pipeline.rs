@@ -3,6 +3,7 @@
 //! `cargo bench -p sluice-micro --bench pipeline`
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use datapath::tap;
 use packet::PacketIo;
 use sluice_micro::node::{self, Node};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -53,6 +54,40 @@ fn established(c: &mut Criterion) {
     group.finish();
 }
 
+/// The same with a tap open that copies every frame, and a reader that keeps up.
+fn watched(c: &mut Criterion) {
+    let mut group = c.benchmark_group("pipeline/watched");
+    group.throughput(Throughput::Elements(node::BURST as u64));
+    for flows in [1, 1_000] {
+        let mut node = None;
+        group.bench_function(format!("{flows} flows, 60 B"), |b| {
+            let (node, reader) = node.get_or_insert_with(|| {
+                let mut node = Node::with_established(flows);
+                let (frames, bytes) = (4 * node::BURST, 1 << 20);
+                let coarse = tap::Coarse::default();
+                let (writer, reader) =
+                    tap::channel(tap::Setup { id: 1, frames, bytes, snaplen: 1 << 18, coarse });
+                assert!(node.worker.add_tap(writer).is_ok());
+                (node, reader)
+            });
+            let (mut frame, mut messages) = (Vec::new(), Vec::new());
+            let mut allocated = 0;
+            b.iter_custom(|rounds| {
+                let mut took = Duration::ZERO;
+                for _ in 0..rounds {
+                    let (time, allocations) = supplied(node, 1, Node::data);
+                    took += time;
+                    allocated += allocations;
+                    while reader.take(&mut frame, &mut messages).is_some() {}
+                }
+                took
+            });
+            assert_eq!((allocated, reader.lost()), (0, 0), "a tap copies into what is there");
+        });
+    }
+    group.finish();
+}
+
 /// Times only the polls and counts only their allocations: frames are made in between.
 fn supplied(node: &mut Node, rounds: u64, supply: impl Fn(&mut Node)) -> (Duration, u64) {
     let (mut took, mut allocated) = (Duration::ZERO, 0);
@@ -90,5 +125,5 @@ fn denied(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, established, new_flows, denied);
+criterion_group!(benches, established, watched, new_flows, denied);
 criterion_main!(benches);
