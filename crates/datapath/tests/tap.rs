@@ -162,7 +162,11 @@ fn frames_without_a_connection_are_shown_too() {
     let mut net = Net::new();
     let mut reader = tap(&mut net, setup(1));
     let arp = with_macs(arp_request(A4, "169.254.1.1"), pod_mac(A), packet::MacAddr::BROADCAST);
-    net.step(A, &[arp.clone()], Delta { received: 1, answered: 1, generated: 1, ..Delta::default() });
+    net.step(
+        A,
+        std::slice::from_ref(&arp),
+        Delta { received: 1, answered: 1, generated: 1, ..Delta::default() },
+    );
     net.sent(A);
     net.step(
         A,
