@@ -29,8 +29,8 @@ if command -v netperf >/dev/null 2>&1; then
 else
     echo "SKIPPED the comparison with the kernel: netperf is not installed"
 fi
-if command -v wrk >/dev/null 2>&1; then
-    target/release/compare_http --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare_http.json
+if command -v wrk >/dev/null 2>&1 && command -v h2load >/dev/null 2>&1; then
+    target/release/compare_l7 --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare_l7.json
 else
-    echo "SKIPPED the comparison of HTTP gates: wrk is not installed"
+    echo "SKIPPED the comparison of L7 gates: wrk or h2load is not installed"
 fi

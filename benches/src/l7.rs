@@ -1,4 +1,4 @@
-//! Requests that a policy reads: through the appliance with and without HTTP rules, through a proxy with the same rules,
+//! Messages that a policy reads: through the appliance with and without L7 rules, through a proxy with the same rules,
 //! and through nothing.
 
 pub mod cpu;
@@ -7,3 +7,4 @@ pub mod gate;
 pub mod report;
 pub mod rules;
 pub mod sample;
+pub mod speech;

@@ -1,5 +1,5 @@
 //! The comparison harness: `compare` measures whole conversations between pods through the appliance, through the kernel,
-//! and through a forwarder that does nothing else; `compare_http` measures requests through HTTP rules. Benches of single
+//! and through a forwarder that does nothing else; `compare_l7` measures messages through L7 rules. Benches of single
 //! stages are in `micro`.
 
 pub mod bed;

@@ -1,6 +1,7 @@
 //! Envoy as a gate: HTTP connection manager, RBAC filter with the rules of the comparison, router; one worker, no logs.
 
 use super::rules::PATHS;
+use super::speech::{METHOD, Speech};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ pub fn find(given: Option<&Path>) -> Option<PathBuf> {
 
 /// The configuration for a server at this address.
 #[must_use]
-pub fn config(server: Ipv4Addr) -> String {
-    json!({
+pub fn config(server: Ipv4Addr, speech: Speech) -> String {
+    let mut config = json!({
         "admin": {"address": socket("127.0.0.1", ADMIN_PORT)},
         "static_resources": {
             "listeners": [{
@@ -33,7 +34,7 @@ pub fn config(server: Ipv4Addr) -> String {
                 "address": socket("0.0.0.0", PORT),
                 "filter_chains": [{"filters": [{
                     "name": "envoy.filters.network.http_connection_manager",
-                    "typed_config": manager(),
+                    "typed_config": manager(speech),
                 }]}],
             }],
             "clusters": [{
@@ -48,19 +49,27 @@ pub fn config(server: Ipv4Addr) -> String {
                 },
             }],
         },
-    })
-    .to_string()
+    });
+    if speech != Speech::Http1 {
+        config["static_resources"]["clusters"][0]["typed_extension_protocol_options"] = json!({
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}},
+            },
+        });
+    }
+    config.to_string()
 }
 
 fn socket(address: &str, port: u16) -> Value {
     json!({"socket_address": {"address": address, "port_value": port}})
 }
 
-fn manager() -> Value {
+fn manager(speech: Speech) -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "gate",
-        "codec_type": "HTTP1",
+        "codec_type": if speech == Speech::Http1 { "HTTP1" } else { "HTTP2" },
         "generate_request_id": false,
         "route_config": {
             "virtual_hosts": [{
@@ -75,7 +84,7 @@ fn manager() -> Value {
                 "typed_config": {
                     "@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
                     "rules": {"action": "ALLOW", "policies": {"client": {
-                        "permissions": PATHS.iter().map(|path| permission(path)).collect::<Vec<_>>(),
+                        "permissions": permissions(speech),
                         "principals": [{"any": true}],
                     }}},
                 },
@@ -88,9 +97,16 @@ fn manager() -> Value {
     })
 }
 
-fn permission(path: &str) -> Value {
+fn permissions(speech: Speech) -> Vec<Value> {
+    match speech {
+        Speech::Grpc => vec![permission("POST", METHOD)],
+        _ => PATHS.iter().map(|path| permission("GET", path)).collect(),
+    }
+}
+
+fn permission(method: &str, path: &str) -> Value {
     json!({"and_rules": {"rules": [
-        {"header": {"name": ":method", "string_match": {"exact": "GET"}}},
+        {"header": {"name": ":method", "string_match": {"exact": method}}},
         {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": path}}}},
     ]}})
 }

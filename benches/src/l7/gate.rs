@@ -1,9 +1,11 @@
 //! The gates: each a node with a client and a server of its own, one running at a time.
 
 use super::envoy;
-use super::rules::{ALLOWED, DENIED, Enforced, LARGE};
+use super::rules::Enforced;
+use super::speech::{Fate, Speech};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
+use sluice::testbed::messages::{self, Speaks};
 use sluice::testbed::{AgentOptions, PodSpec, Routing, TestBed, exec, pod, wait_for_port};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +15,9 @@ const GATE_CPU: usize = 1;
 /// Bytes of the large file.
 pub const LARGE_LEN: u64 = 256 << 20;
 /// What the server says to small requests.
-const SMALL_BODY: &str = "an answer of sixty-four bytes, which is short, as answers go.\n\n\n";
+pub(super) const SMALL_BODY: &str = "an answer of sixty-four bytes, which is short, as answers go.\n\n\n";
 /// Limit for programs that answer at once.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
 /// Who stands between client and server.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -35,12 +37,12 @@ pub enum Gate {
 pub enum Contender {
     /// Sluice, spinning, with a policy that opens the port.
     L4,
-    /// Sluice, spinning, with a policy that reads every request.
-    Http,
+    /// Sluice, spinning, with a policy that reads every message.
+    Read,
     /// As [`L4`](Self::L4), with adaptive polling.
     AdaptiveL4,
-    /// As [`Http`](Self::Http), with adaptive polling.
-    AdaptiveHttp,
+    /// As [`Read`](Self::Read), with adaptive polling.
+    AdaptiveRead,
     /// Envoy with the same rules.
     Envoy,
     /// No gate.
@@ -50,16 +52,16 @@ pub enum Contender {
 impl Contender {
     /// All, in the order of a round.
     pub const ALL: [Self; 6] =
-        [Self::L4, Self::Http, Self::AdaptiveL4, Self::AdaptiveHttp, Self::Envoy, Self::Kernel];
+        [Self::L4, Self::Read, Self::AdaptiveL4, Self::AdaptiveRead, Self::Envoy, Self::Kernel];
 
     /// Its name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::L4 => "sluice, L4 policy, busy",
-            Self::Http => "sluice, HTTP policy, busy",
+            Self::Read => "sluice, L7 policy, busy",
             Self::AdaptiveL4 => "sluice, L4 policy, adaptive",
-            Self::AdaptiveHttp => "sluice, HTTP policy, adaptive",
+            Self::AdaptiveRead => "sluice, L7 policy, adaptive",
             Self::Envoy => "Envoy, RBAC",
             Self::Kernel => "kernel veth, no gate",
         }
@@ -69,8 +71,8 @@ impl Contender {
     #[must_use]
     pub const fn gate(self) -> Gate {
         match self {
-            Self::L4 | Self::Http => Gate::Spinning,
-            Self::AdaptiveL4 | Self::AdaptiveHttp => Gate::Adaptive,
+            Self::L4 | Self::Read => Gate::Spinning,
+            Self::AdaptiveL4 | Self::AdaptiveRead => Gate::Adaptive,
             Self::Envoy => Gate::Envoy,
             Self::Kernel => Gate::Kernel,
         }
@@ -81,21 +83,22 @@ impl Contender {
     pub const fn enforced(self) -> Option<Enforced> {
         match self {
             Self::L4 | Self::AdaptiveL4 => Some(Enforced::L4),
-            Self::Http | Self::AdaptiveHttp => Some(Enforced::Http),
+            Self::Read | Self::AdaptiveRead => Some(Enforced::L7),
             Self::Envoy | Self::Kernel => None,
         }
     }
 
-    /// Whether it reads requests.
+    /// Whether it reads messages.
     #[must_use]
     pub const fn reads(self) -> bool {
-        matches!(self, Self::Http | Self::AdaptiveHttp | Self::Envoy)
+        matches!(self, Self::Read | Self::AdaptiveRead | Self::Envoy)
     }
 }
 
 /// A node with its gate.
 pub struct Node {
     gate: Gate,
+    speech: Speech,
     bed: TestBed,
     envoy: Option<u32>,
     enforced: Option<Enforced>,
@@ -107,14 +110,15 @@ impl Node {
     ///
     /// # Errors
     /// Whatever the testbed needs is missing, or a program does not start.
-    pub fn new(gate: Gate, sluice: &Path, envoy: Option<&Path>) -> Result<Self> {
+    pub fn new(gate: Gate, speech: Speech, sluice: &Path, envoy: Option<&Path>) -> Result<Self> {
         let ours = matches!(gate, Gate::Spinning | Gate::Adaptive);
         let mut bed = TestBed::new(if ours { Routing::Sluice } else { Routing::Kernel })?;
         for name in ["client", "server"] {
             bed.add_pod(PodSpec::new("bench", name, &format!("app={name}")))?;
         }
-        let mut node = Self { gate, bed, envoy: None, enforced: None, probes: 0 };
-        node.start_server()?;
+        let mut node = Self { gate, speech, bed, envoy: None, enforced: None, probes: 0 };
+        let cpu = node.cpus().1;
+        speech.serve(&mut node.bed, cpu)?;
         match gate {
             Gate::Spinning | Gate::Adaptive => node.start_agent(sluice)?,
             Gate::Envoy => node.start_envoy(envoy.context("no Envoy")?)?,
@@ -129,34 +133,8 @@ impl Node {
         if self.gate == Gate::Kernel { (0, 1) } else { (0, 0) }
     }
 
-    /// nginx in one process: a short answer without a file, and one large file.
-    fn start_server(&mut self) -> Result<()> {
-        let folder = self.bed.file("nginx");
-        std::fs::create_dir_all(folder.join("www/allowed"))?;
-        let large = std::fs::File::create(folder.join(format!("www{LARGE}")))?;
-        // A hole is read like any page in memory.
-        large.set_len(LARGE_LEN)?;
-        let dir = folder.display();
-        let text = format!(
-            "user root; daemon off; master_process off; pid {dir}/pid; error_log stderr warn;\n\
-             events {{ worker_connections 512; }}\n\
-             http {{\n  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 600;\n  \
-             client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; \
-             scgi_temp_path {dir};\n  \
-             server {{ listen 80; default_type text/plain; root {dir}/www;\n    \
-             location / {{ return 200 \"{SMALL_BODY}\"; }}\n    location = {LARGE} {{ }}\n  }}\n}}\n"
-        );
-        std::fs::write(folder.join("nginx.conf"), text)?;
-        let cpu = self.cpus().1.to_string();
-        let mut command = self.bed.pod("bench/server").command("taskset");
-        command.args(["-c", &cpu, "nginx", "-e", "stderr", "-p"]).arg(&folder);
-        command.arg("-c").arg(folder.join("nginx.conf"));
-        self.bed.start("nginx", &mut command)?;
-        wait_for_port(self.bed.pod("bench/server").netns(), 80, LIMIT)
-    }
-
     fn start_agent(&mut self, sluice: &Path) -> Result<()> {
-        self.bed.write_policy("server", &Enforced::L4.policy())?;
+        self.bed.write_policy("server", &Enforced::L4.policy(self.speech))?;
         self.enforced = Some(Enforced::L4);
         let options = AgentOptions::new(sluice);
         let pid = match self.gate {
@@ -172,7 +150,7 @@ impl Node {
 
     fn start_envoy(&mut self, envoy: &Path) -> Result<()> {
         let config: PathBuf = self.bed.file("envoy.json");
-        std::fs::write(&config, envoy::config(self.bed.pod("bench/server").ipv4()))?;
+        std::fs::write(&config, envoy::config(self.bed.pod("bench/server").ipv4(), self.speech))?;
         let cpu = GATE_CPU.to_string();
         let mut command = self.bed.node().command("taskset");
         command.args(["-c", &cpu]).arg(envoy.canonicalize()?).arg("-c").arg(&config);
@@ -201,14 +179,40 @@ impl Node {
         }
     }
 
+    /// What is spoken.
+    #[must_use]
+    pub fn speech(&self) -> Speech {
+        self.speech
+    }
+
+    /// Address and port of what the client connects to.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match self.gate {
+            // Envoy listens where the client's packets come through anyway.
+            Gate::Envoy => format!("{}:{}", pod::GATEWAY_V4, envoy::PORT),
+            _ => format!("{}:80", self.bed.pod("bench/server").ipv4()),
+        }
+    }
+
     /// The address of what the client asks for.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        match self.gate {
-            // Envoy listens where the client's packets come through anyway.
-            Gate::Envoy => format!("http://{}:{}{path}", pod::GATEWAY_V4, envoy::PORT),
-            _ => format!("http://{}{path}", self.bed.pod("bench/server").ipv4()),
-        }
+        format!("http://{}{path}", self.authority())
+    }
+
+    /// Runs the Kafka client on the client's CPU; its answer.
+    ///
+    /// # Errors
+    /// It fails, or says something else than JSON.
+    pub fn kafka(&self, args: &[&str]) -> Result<serde_json::Value> {
+        // It is the library's threads that work: the affinity of the interpreter is theirs.
+        let peer = messages::peer(&self.bed, self.bed.pod("bench/client"), Speaks::Kafka, args)?;
+        let mut command = self.client(&peer.get_program().to_string_lossy());
+        command.args(peer.get_args());
+        let said = exec::check(&mut command, Duration::from_secs(120))?;
+        let line = said.stdout.lines().last().unwrap_or_default();
+        serde_json::from_str(line).with_context(|| said.text())
     }
 
     /// A command in the client, on its CPU.
@@ -233,19 +237,23 @@ impl Node {
         ensure!(contender.gate() == self.gate, "{contender:?} is played by another gate");
         if let Some(wanted) = contender.enforced().filter(|wanted| self.enforced != Some(*wanted)) {
             let before = self.status("/policy/epoch")?;
-            self.bed.write_policy("server", &wanted.policy())?;
+            self.bed.write_policy("server", &wanted.policy(self.speech))?;
             exec::wait_for("the policy in force", LIMIT, || {
                 self.status("/policy/epoch").is_ok_and(|epoch| epoch > before)
             })?;
             self.enforced = Some(wanted);
         }
         self.probes += 1;
-        let probe = format!("{ALLOWED}/probe-{}", self.probes);
-        exec::wait_for("an allowed request", LIMIT, || self.code(&probe).is_ok_and(|code| code == 200))?;
-        let (code, expected) = (self.code(DENIED)?, if contender.reads() { 403 } else { 200 });
-        ensure!(code == expected, "GET {DENIED} was answered {code} instead of {expected}");
+        let mark = Some(self.probes);
+        exec::wait_for("an allowed message", LIMIT, || {
+            self.speech.try_one(self, mark).is_ok_and(|fate| fate == Fate::Answered)
+        })?;
+        let expected = if contender.reads() { Fate::Refused } else { Fate::Answered };
+        // What no rule allows need not exist at the server: then it is at least not refused.
+        let fate = self.speech.try_one(self, None);
+        ensure!(fate.as_ref().is_ok_and(|fate| *fate == expected), "{fate:?} instead of {expected:?}");
         if contender.enforced().is_some() {
-            self.check_log(&probe, contender.reads())?;
+            self.check_log(&self.speech.trace_of(self.probes), contender.reads())?;
         }
         Ok(())
     }
@@ -255,7 +263,7 @@ impl Node {
         let known = || {
             let argv = ["observe", "--type", "l7", "--last", "50"];
             self.bed.agent_ref().cli(&argv).is_ok_and(|out| {
-                out.stdout.lines().any(|line| line.contains("http-request FORWARDED") && line.contains(probe))
+                out.stdout.lines().any(|line| line.contains(self.speech.logged()) && line.contains(probe))
             })
         };
         if expected {
@@ -263,12 +271,6 @@ impl Node {
         }
         ensure!(!known(), "a request was read under the L4 policy");
         Ok(())
-    }
-
-    fn code(&self, path: &str) -> Result<u16> {
-        let mut command = self.client("curl");
-        command.args(["-sS", "-m", "3", "-o", "/dev/null", "-w", "%{http_code}", &self.url(path)]);
-        Ok(exec::check(&mut command, LIMIT)?.stdout.trim().parse()?)
     }
 
     fn status(&self, pointer: &str) -> Result<u64> {
@@ -286,7 +288,7 @@ impl Node {
     pub fn handled(&self, contender: Contender) -> Result<Option<u64>> {
         match contender {
             Contender::L4 | Contender::AdaptiveL4 => Ok(Some(self.status("/frames/forwarded")?)),
-            Contender::Http | Contender::AdaptiveHttp => {
+            Contender::Read | Contender::AdaptiveRead => {
                 Ok(Some(self.status("/flowLog/seen")? + self.status("/flowLog/shed")?))
             }
             Contender::Envoy => {
@@ -310,13 +312,13 @@ impl Nodes {
     ///
     /// # Errors
     /// As [`Node::new`].
-    pub fn new(sluice: &Path, envoy: Option<&Path>) -> Result<Self> {
+    pub fn new(speech: Speech, sluice: &Path, envoy: Option<&Path>) -> Result<Self> {
         let mut nodes = Vec::new();
         for gate in [Gate::Spinning, Gate::Adaptive, Gate::Envoy, Gate::Kernel] {
             if gate == Gate::Envoy && envoy.is_none() {
                 continue;
             }
-            nodes.push(Node::new(gate, sluice, envoy).with_context(|| format!("{gate:?}"))?);
+            nodes.push(Node::new(gate, speech, sluice, envoy).with_context(|| format!("{gate:?}"))?);
         }
         Ok(Self(nodes))
     }

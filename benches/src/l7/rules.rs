@@ -1,5 +1,7 @@
 //! The rules of the comparison: the same list for every gate.
 
+use super::speech::Speech;
+
 /// Path patterns a client may `GET`, each for the whole path with its query. What is measured matches the first, which
 /// suits a gate that tries one after the other.
 pub const PATHS: [&str; 11] = [
@@ -28,22 +30,17 @@ pub const DENIED: &str = "/secret";
 pub enum Enforced {
     /// The port is open for the client; nothing is read.
     L4,
-    /// The client may make the requests of [`PATHS`].
-    Http,
+    /// Messages are read, and the client may say what the rules list.
+    L7,
 }
 
 impl Enforced {
     /// The policy for the server.
     #[must_use]
-    pub fn policy(self) -> String {
+    pub fn policy(self, speech: Speech) -> String {
         let rules = match self {
             Self::L4 => String::new(),
-            Self::Http => {
-                // Single quotes: a backslash is a backslash.
-                let list: Vec<String> =
-                    PATHS.iter().map(|path| format!("{{method: GET, path: '{path}'}}")).collect();
-                format!(", rules: {{http: [{}]}}", list.join(", "))
-            }
+            Self::L7 => format!(", {}", speech.rules()),
         };
         format!(
             "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {{name: server, namespace: bench}}\nspec:\n  \
@@ -59,9 +56,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_of_the_policies_reads_requests() {
-        assert!(!Enforced::L4.policy().contains("http"));
-        let policy = Enforced::Http.policy();
-        assert_eq!(policy.matches("method: GET").count(), PATHS.len());
+    fn only_one_of_the_policies_reads_messages() {
+        for speech in [Speech::Http1, Speech::Http2, Speech::Grpc, Speech::Kafka] {
+            assert!(!Enforced::L4.policy(speech).contains("rules"));
+            assert!(Enforced::L7.policy(speech).contains("rules"));
+        }
+        assert_eq!(Enforced::L7.policy(Speech::Http2).matches("method: GET").count(), PATHS.len());
     }
 }

@@ -3,6 +3,7 @@
 use super::cpu::CpuTime;
 use super::gate::{Contender, LARGE_LEN, Node};
 use super::rules::{ALLOWED, LARGE};
+use super::speech::{METHOD, Speech, TOPIC, broker, rpc_peer};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sluice::testbed::exec;
@@ -34,26 +35,70 @@ pub struct Sample {
     pub stolen: f64,
 }
 
-/// Small requests from wrk on `connections` that stay open, for `seconds`.
+/// What a load generator said at its end.
+struct Said {
+    requests: f64,
+    seconds: f64,
+    p50: Option<f64>,
+    p99: Option<f64>,
+}
+
+impl Said {
+    /// From a line of JSON: `requests`, `micros`, `errors`, and `p50` and `p99` in microseconds.
+    fn from_json(line: &str) -> Result<Self> {
+        let said: Value = serde_json::from_str(line)?;
+        let number = |name: &str| said[name].as_f64().with_context(|| format!("no {name}: {line}"));
+        ensure!(number("errors")? == 0.0, "{line}");
+        let (requests, seconds) = (number("requests")?, number("micros")? / 1e6);
+        Ok(Self { requests, seconds, p50: Some(number("p50")?), p99: Some(number("p99")?) })
+    }
+
+    /// From what h2load prints: `finished in 2.00s, 6172.50 req/s, …` and `requests: 12345 total, … 12345 succeeded, …`.
+    fn from_h2load(text: &str) -> Result<Self> {
+        let line =
+            |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).context("h2load's words");
+        let seconds = line("finished in ")?.split_once("s,").context("a time")?.0.parse()?;
+        let counts = line("requests: ")?;
+        let count = |what: &str| -> Result<f64> {
+            let found = counts.split(", ").find_map(|part| part.trim().strip_suffix(what));
+            Ok(found.with_context(|| format!("no{what}: {counts}"))?.trim().parse()?)
+        };
+        ensure!(count(" failed")? == 0.0 && count(" errored")? == 0.0, "{counts}");
+        Ok(Self { requests: count(" succeeded")?, seconds, p50: None, p99: None })
+    }
+}
+
+/// How many messages at a time, and for how long.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Load {
+    /// Connections that stay open.
+    pub connections: u32,
+    /// Streams on each, where the protocol has them.
+    pub streams: u32,
+    /// Seconds.
+    pub seconds: u32,
+}
+
+/// Small messages in the protocol of the node.
 ///
 /// # Errors
-/// wrk failed, a request was answered other than by success, or the gate did not handle them all.
-pub fn requests(node: &Node, contender: Contender, connections: u32, seconds: u32) -> Result<Sample> {
-    let script = node.file("report.lua");
-    std::fs::write(&script, REPORT)?;
-    let mut wrk = node.client("wrk");
-    wrk.args(["-t", "1", "-c", &connections.to_string(), "-d", &format!("{seconds}s"), "-s"]);
-    wrk.arg(&script).arg(node.url(ALLOWED));
+/// The load generator failed, a message was answered other than by success, or the gate did not handle them all.
+pub fn messages(node: &Node, contender: Contender, load: Load) -> Result<Sample> {
     let handled = node.handled(contender)?;
     let before = CpuTime::now(node.pid())?;
-    let out = exec::check(&mut wrk, Duration::from_secs(u64::from(seconds) + 20))?;
+    let said = match node.speech() {
+        Speech::Http1 => wrk(node, load)?,
+        Speech::Http2 => h2load(node, load)?,
+        Speech::Grpc => ping(node, load)?,
+        Speech::Kafka => produce(node, load)?,
+    };
     let cpu = CpuTime::now(node.pid())? - before;
-    let line = out.stdout.lines().find(|line| line.starts_with('{')).with_context(|| out.text())?;
-    let said: Value = serde_json::from_str(line)?;
-    let number = |name: &str| said[name].as_f64().with_context(|| format!("no {name}: {line}"));
-    let (requests, took) = (number("requests")?, number("micros")? / 1e6);
-    ensure!(requests > 0.0 && number("errors")? == 0.0, "wrk: {}", out.text());
-    if let (Some(before), Some(after)) = (handled, settled(node, contender, handled, requests)?) {
+    let Said { requests, seconds, p50, p99 } = said;
+    ensure!(requests > 0.0, "nothing was answered");
+    // Kafka's clients put many messages into one request.
+    if node.speech() != Speech::Kafka
+        && let (Some(before), Some(after)) = (handled, settled(node, contender, handled, requests)?)
+    {
         ensure!(
             (after - before) as f64 >= requests * each(contender),
             "{requests} requests went past: the gate counted {}",
@@ -61,13 +106,51 @@ pub fn requests(node: &Node, contender: Contender, connections: u32, seconds: u3
         );
     }
     Ok(Sample {
-        rate: requests / took,
-        p50: Some(number("p50")?),
-        p99: Some(number("p99")?),
+        rate: requests / seconds,
+        p50,
+        p99,
         machine: cpu.machine * 1e6 / requests,
         gate: cpu.gate * 1e6 / requests,
-        stolen: cpu.stolen / took,
+        stolen: cpu.stolen / seconds,
     })
+}
+
+fn limit(load: Load) -> Duration {
+    Duration::from_secs(u64::from(load.seconds) + 20)
+}
+
+fn wrk(node: &Node, load: Load) -> Result<Said> {
+    let script = node.file("report.lua");
+    std::fs::write(&script, REPORT)?;
+    let mut wrk = node.client("wrk");
+    wrk.args(["-t", "1", "-c", &load.connections.to_string(), "-d", &format!("{}s", load.seconds), "-s"]);
+    wrk.arg(&script).arg(node.url(ALLOWED));
+    let out = exec::check(&mut wrk, limit(load))?;
+    Said::from_json(out.stdout.lines().find(|line| line.starts_with('{')).with_context(|| out.text())?)
+}
+
+fn h2load(node: &Node, load: Load) -> Result<Said> {
+    let mut h2load = node.client("h2load");
+    h2load.args(["-t", "1", "-c", &load.connections.to_string(), "-m", &load.streams.to_string()]);
+    h2load.args(["-D", &load.seconds.to_string(), &node.url(ALLOWED)]);
+    let out = exec::check(&mut h2load, limit(load))?;
+    Said::from_h2load(&out.stdout).with_context(|| out.text())
+}
+
+fn ping(node: &Node, load: Load) -> Result<Said> {
+    let mut ping = node.client(&rpc_peer()?.to_string_lossy());
+    ping.args(["ping", &node.authority(), METHOD, &load.seconds.to_string(), &load.streams.to_string()]);
+    let out = exec::check(&mut ping, limit(load))?;
+    Said::from_json(out.stdout.trim()).with_context(|| out.text())
+}
+
+/// A stated number of messages of a kilobyte, as librdkafka batches them.
+fn produce(node: &Node, load: Load) -> Result<Said> {
+    let count = load.seconds * 50_000;
+    let said = node.kafka(&["bulk", &broker(), TOPIC, &count.to_string(), "1000"])?;
+    ensure!(said["ok"] == count, "{said}");
+    let seconds = said["seconds"].as_f64().context("no seconds")?;
+    Ok(Said { requests: f64::from(count), seconds, p50: None, p99: None })
 }
 
 /// What a gate counts for each request.
@@ -114,4 +197,19 @@ pub fn download(node: &Node) -> Result<Sample> {
         gate: cpu.gate * 1e6 / megabits,
         stolen: cpu.stolen / took,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn h2load_is_read_and_its_failures_count() {
+        let text = "finished in 2.01s, 6172.50 req/s, 1.2MB/s\nrequests: 12345 total, 12400 started, 12345 done, \
+                    12345 succeeded, 0 failed, 0 errored, 0 timeout\n";
+        let said = Said::from_h2load(text).expect("both lines");
+        assert_eq!((said.requests, said.seconds), (12_345.0, 2.01));
+        assert!(Said::from_h2load(&text.replace("0 failed", "1 failed")).is_err());
+        assert!(Said::from_h2load("").is_err());
+    }
 }
