@@ -30,7 +30,11 @@ pub enum Command {
     /// Put a capture through the same pipeline offline, and tell what it would have decided.
     Replay(replay::ReplayArgs),
     /// Show the state of the running node.
-    Status(ShowArgs),
+    Status(StatusArgs),
+    /// Show what the running node does right now: busiest flows, drops, requests.
+    Top(crate::top::TopArgs),
+    /// Write everything needed to understand this node into one archive, without secrets.
+    Bugreport(crate::bugreport::BugreportArgs),
     /// Endpoints of the running node.
     #[command(subcommand)]
     Endpoint(ListOnly),
@@ -96,6 +100,18 @@ pub struct ShowArgs {
     /// Output format.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// `sluice status`.
+#[derive(ClapArgs, Debug)]
+pub struct StatusArgs {
+    /// How and where.
+    #[command(flatten)]
+    pub show: ShowArgs,
+    /// Show it again every so many seconds (2 if none are given), until stopped.
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub watch: Option<u16>,
 }
 
 /// Output formats.

@@ -2,8 +2,8 @@
 
 use crate::api::client::{ask, ask_lines};
 use crate::api::request::Request;
-use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs};
-use crate::{capture, demo, observe, policy_cmd, replay, run, show};
+use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs, StatusArgs};
+use crate::{bugreport, capture, demo, observe, policy_cmd, replay, run, show, top, watch};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};
 use serde_json::Value;
@@ -38,7 +38,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Observe(args) => observe::run(args),
         Command::Capture(args) => capture::run(&args),
         Command::Replay(args) => replay::run(&args),
-        Command::Status(args) => answer(&args, &Request::Status, show::status),
+        Command::Status(args) => status(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Bugreport(args) => bugreport::run(&args),
         Command::Endpoint(ListOnly::List(args)) => answer(&args, &Request::Endpoints, show::endpoints),
         Command::Identity(ListOnly::List(args)) => answer(&args, &Request::Identities, show::identities),
         Command::Ip(ListOnly::List(args)) => answer(&args, &Request::Ips, show::ips),
@@ -81,6 +83,12 @@ fn policy(command: PolicyCommand) -> Result<ExitCode> {
     }
 }
 
+fn status(args: &StatusArgs) -> Result<ExitCode> {
+    let Some(seconds) = args.watch else { return answer(&args.show, &Request::Status, show::status) };
+    let page = || text(args.show.output, &ask(&args.show.server.socket, &Request::Status)?, show::status);
+    match watch::repeat(f64::from(seconds), page)? {}
+}
+
 /// Asks the node service and shows the answer in the format asked for.
 fn answer(args: &ShowArgs, request: &Request, table: fn(&Value) -> String) -> Result<ExitCode> {
     let value = ask(&args.server.socket, request)?;
@@ -101,11 +109,15 @@ fn connections(args: &ShowArgs, limit: usize) -> Result<ExitCode> {
 /// # Errors
 /// When standard output is closed.
 pub fn emit(output: Output, value: &Value, table: impl FnOnce(&Value) -> String) -> Result<ExitCode> {
-    match output {
-        Output::Table => print(&table(value)),
-        Output::Json => print(&(serde_json::to_string_pretty(value)? + "\n")),
-        Output::Yaml => print(&serde_yaml::to_string(value)?),
-    }
+    print(&text(output, value, table)?)
+}
+
+fn text(output: Output, value: &Value, table: impl FnOnce(&Value) -> String) -> Result<String> {
+    Ok(match output {
+        Output::Table => table(value),
+        Output::Json => serde_json::to_string_pretty(value)? + "\n",
+        Output::Yaml => serde_yaml::to_string(value)?,
+    })
 }
 
 /// Writes a text to standard output.

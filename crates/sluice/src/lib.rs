@@ -7,6 +7,9 @@
 pub mod api;
 pub mod args;
 pub mod capture;
+pub mod bugreport;
+pub mod top;
+pub mod watch;
 pub mod cli;
 pub mod config;
 pub mod demo;

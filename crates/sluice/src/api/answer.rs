@@ -101,6 +101,7 @@ fn status(shared: &Shared) -> Result<Value> {
     let WorkerReport { stats, io, connections, inspection, free_chunks } = report;
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
         "node": shared.node,
         "cluster": shared.cluster,
         "healthy": view.errors.is_empty(),
