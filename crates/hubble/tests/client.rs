@@ -56,7 +56,7 @@ fn record(n: u32) -> Record {
     Record {
         time: Some(Time::from_nanos(1_000_000_000 * i128::from(n))),
         uuid: n.to_string(),
-        verdict: if n % 2 == 0 { Verdict::Forwarded } else { Verdict::Dropped },
+        verdict: if n.is_multiple_of(2) { Verdict::Forwarded } else { Verdict::Dropped },
         source: Some(end("cart")),
         destination: Some(end("payments")),
         event_type: Some(EventType { kind: record::message_type::TRACE, sub_type: 0 }),
@@ -329,10 +329,10 @@ async fn agent_events_are_listed_and_followed() {
     };
     let all = GetAgentEventsRequest::default();
     for (request, expected) in [
-        (all.clone(), vec![0, 1, 2, 3, 4]),
-        (GetAgentEventsRequest { number: 2, ..all.clone() }, vec![3, 4]),
-        (GetAgentEventsRequest { number: 2, first: true, ..all.clone() }, vec![0, 1]),
-        (GetAgentEventsRequest { until: at(0), ..all.clone() }, vec![]),
+        (all, vec![0, 1, 2, 3, 4]),
+        (GetAgentEventsRequest { number: 2, ..all }, vec![3, 4]),
+        (GetAgentEventsRequest { number: 2, first: true, ..all }, vec![0, 1]),
+        (GetAgentEventsRequest { until: at(0), ..all }, vec![]),
     ] {
         let mut stream = client.get_agent_events(request).await.expect("a stream").into_inner();
         let mut found = Vec::new();

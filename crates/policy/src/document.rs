@@ -24,10 +24,10 @@ use crate::rule::{CidrGroup, Policy, Subject};
 use crate::selector::Selector;
 use crate::yaml::{self, Node};
 
+pub use ::l7::kafka::api_key as kafka_api_key;
 pub(crate) use cursor::{Context, Cursor, Fields};
 pub use diagnostic::{Diagnostic, Severity};
 pub use inventory::load_inventory;
-pub use ::l7::kafka::api_key as kafka_api_key;
 
 /// Largest file read, in bytes; a larger one is refused before it is looked at. A policy takes about 1 KiB.
 pub const MAX_FILE_BYTES: usize = 8 << 20;

@@ -62,8 +62,7 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
         _ => {}
     }
     let listener = listen(path).with_context(|| format!("listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))
-        .context("set the socket's mode")?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).context("set the socket's mode")?;
     Ok(listener)
 }
 

@@ -2,7 +2,9 @@
 
 use crate::api::client::{ask, ask_lines};
 use crate::api::request::Request;
-use crate::args::{Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs, StatusArgs};
+use crate::args::{
+    Args, Command, CtCommand, FqdnCommand, ListOnly, Output, PolicyCommand, ShowArgs, StatusArgs,
+};
 use crate::{bugreport, capture, demo, observe, policy_cmd, replay, run, show, top, watch};
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser as _};

@@ -6,10 +6,8 @@
 
 pub mod api;
 pub mod args;
-pub mod capture;
 pub mod bugreport;
-pub mod top;
-pub mod watch;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod demo;
@@ -28,4 +26,6 @@ pub mod run;
 pub mod service;
 pub mod show;
 pub mod testbed;
+pub mod top;
 pub mod ui;
+pub mod watch;

@@ -30,7 +30,8 @@ pub fn text(shared: &Shared, format: Format) -> Result<String> {
     page::write(&sample, &mut page);
     flows.write(&mut page);
     for metric in shared.flows.archive().map(crate::export::Archive::metrics).unwrap_or_default() {
-        let kind = if metric.counts { flowlog::metrics::Kind::Counter } else { flowlog::metrics::Kind::Gauge };
+        let kind =
+            if metric.counts { flowlog::metrics::Kind::Counter } else { flowlog::metrics::Kind::Gauge };
         page.head(metric.name, kind, metric.help);
         for (label, value) in &metric.values {
             let label = label.as_ref().map(|(key, text)| (*key, text.as_str()));

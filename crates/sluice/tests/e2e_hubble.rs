@@ -100,7 +100,7 @@ fn uuids(answers: &[Value]) -> Vec<&str> {
 
 #[test]
 fn an_independent_client_lists_filters_and_follows() {
-    let Some(mut api) = Api::new("an_independent_client_lists_filters_and_follows") else { return };
+    let Some(api) = Api::new("an_independent_client_lists_filters_and_follows") else { return };
     let server = api.lab.pod("lab/server").ipv4();
     let mode = std::fs::metadata(&api.socket).expect("the socket").permissions().mode();
     assert_eq!(mode & 0o777, 0o660);

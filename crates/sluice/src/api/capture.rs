@@ -413,8 +413,8 @@ fn wall(shared: &Shared) -> u64 {
 
 /// Whether the client closed its sending half. It sends nothing after its request, so anything to read is an end.
 fn has_enough(mut client: &UnixStream) -> bool {
-    match client.read(&mut [0]) {
-        Ok(_) => true,
+    match client.read_exact(&mut [0]) {
+        Ok(()) => true,
         Err(error) => {
             !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
         }

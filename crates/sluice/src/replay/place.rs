@@ -255,13 +255,7 @@ mod tests {
     }
 
     fn interface(name: &str, description: &str, comment: &str) -> Interface {
-        Interface {
-            name: name.into(),
-            description: description.into(),
-            comment: comment.into(),
-            is_ethernet: true,
-            ..Interface::default()
-        }
+        Interface::ethernet(name, description, comment)
     }
 
     #[test]
@@ -324,7 +318,7 @@ mod tests {
         let mut cut = record(frame(1, [10, 0, 0, 1]));
         cut.original_len += 1;
         assert_eq!(placer.place(&mut cut, None), None);
-        let raw = Interface { is_ethernet: false, ..Interface::default() };
+        let raw = Interface::default();
         assert_eq!(placer.place(&mut record(frame(1, [10, 0, 0, 1])), Some(&raw)), None);
         assert_eq!(placer.place(&mut record(vec![1; 5]), None), None);
         assert_eq!(placer.skipped(), Skipped { cut: 1, other_link: 1, unplaced: 1, ..Skipped::default() });

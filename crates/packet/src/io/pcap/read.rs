@@ -54,6 +54,15 @@ pub struct Interface {
     offset: i64,
 }
 
+impl Interface {
+    /// One of whole Ethernet frames.
+    #[must_use]
+    pub fn ethernet(name: &str, description: &str, comment: &str) -> Self {
+        let (name, description, comment) = (name.to_owned(), description.to_owned(), comment.to_owned());
+        Self { name, description, comment, is_ethernet: true, ticks: 1_000_000, ..Self::default() }
+    }
+}
+
 /// One frame of a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
