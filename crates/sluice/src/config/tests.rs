@@ -41,7 +41,7 @@ fn errors_name_line_column_and_what_was_meant() {
         (
             "node: {}\ndatapth: {}\n",
             "sluice.yaml:2:1: unknown field `datapth`, expected one of `node`, `gateway`, `hostPort`, `policy`, `dns`, `l7`, `visibility`, \
-             `datapath`, `xdp`, `api`, `flowLog`, `state`, `process`, `log`; did you mean `datapath`?",
+             `datapath`, `xdp`, `api`, `flowLog`, `history`, `hubble`, `metrics`, `ui`, `state`, `process`, `log`; did you mean `datapath`?",
         ),
         (
             "policy:\n  enforcementmode: always\n",

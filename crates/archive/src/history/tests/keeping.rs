@@ -52,8 +52,9 @@ fn the_oldest_goes_when_the_store_is_too_large() {
     assert!(begin > 0 && found.into_iter().eq((begin..end).map(fat)), "the newest, without a hole");
     history.stop();
     let size: u64 = files(folder.path()).iter().map(|path| segment::size(path)).sum();
-    // It is looked at once a second; what came since may be beyond.
-    assert!(size <= 2 * max_bytes && size > max_bytes / 2, "{size}");
+    // It is looked at once a second; what came since may be beyond. Files are smaller once they are closed than they were
+    // when they counted.
+    assert!(size <= 2 * max_bytes && size > max_bytes / 8, "{size}");
     assert_eq!(history.report().lost, 0);
 }
 
