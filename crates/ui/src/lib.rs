@@ -9,7 +9,7 @@
 //!
 //! What the page cannot compute from records it asks of a [`Node`], which the node service implements. Everything that
 //! comes from a browser or a packet is hostile: tables, connections, streams and requests have limits, every request is
-//! checked in [`guard`], and the page itself loads nothing from elsewhere and runs no inline script.
+//! checked in `guard`, and the page itself loads nothing from elsewhere and runs no inline script.
 
 #![forbid(unsafe_code)]
 
