@@ -6,6 +6,7 @@
 mod splice {
     #![allow(dead_code, unreachable_pub)]
     pub mod hostile;
+    pub mod length;
     pub mod node;
     pub mod raw;
     pub mod rng;

@@ -2,9 +2,9 @@
 
 mod splice;
 
+use splice::length::Length;
 use splice::many::play_all;
 use splice::node::Rules;
-use splice::script::Length;
 
 /// Allowed requests arrive, byte for byte and nothing else; every request gets its own answer, in order.
 #[test]

@@ -2,11 +2,11 @@
 
 mod splice;
 
+use splice::length::Length;
 use splice::many::play_all;
 use splice::node::Rules;
 use splice::run::Run;
 use splice::schedule::Schedule;
-use splice::script::Length;
 
 #[test]
 fn uninspected_streams_arrive_whole() {

@@ -89,7 +89,8 @@ def described(channel, service):
 
 def main(target, method, request, count=None):
     service, name = method.split("/")
-    with grpc.insecure_channel(target) as channel:
+    # By itself this library names the socket's path as the authority, which is none (RFC 9113 §8.3.1).
+    with grpc.insecure_channel(target, [("grpc.default_authority", "localhost")]) as channel:
         pool = described(channel, service)
         about = pool.FindServiceByName(service).FindMethodByName(name)
         question = message_factory.GetMessageClass(about.input_type)()

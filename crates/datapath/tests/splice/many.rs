@@ -3,10 +3,10 @@
 //! `SPLICE_RUNS=1000000` plays more schedules, from the seed `SPLICE_START`; `SPLICE_SEED=17` plays one and shows it,
 //! with `SPLICE_TRACE=1` every frame of it. `SPLICE_ALL=1` goes on after a failure.
 
+use super::length::Length;
 use super::node::Rules;
 use super::run::{Report, Run};
 use super::schedule::Schedule;
-use super::script::Length;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 

@@ -12,6 +12,7 @@
 //! * [`link`] loses, doubles, delays and reorders frames
 //! * [`watch`] looks at every frame on both ports: bytes, windows, checksums, acknowledgements
 //! * [`script`] the requests of one schedule and what each must be answered
+//! * [`length`] whether little or much is said
 //! * [`client`], [`server`] the two applications
 //! * [`schedule`] everything that one seed decides; [`run`] plays it, [`many`] many of them
 //!
@@ -24,6 +25,7 @@
 pub mod case;
 pub mod client;
 pub mod hostile;
+pub mod length;
 pub mod link;
 pub mod many;
 pub mod node;

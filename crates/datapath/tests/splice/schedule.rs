@@ -1,10 +1,11 @@
 //! Everything that one seed decides.
 
 use super::client::ClientSpec;
+use super::length::Length;
 use super::link::Weather;
 use super::node::Rules;
 use super::rng::Rng;
-use super::script::{Length, Script};
+use super::script::Script;
 use super::server::ServerSpec;
 use super::stack::StackSpec;
 use std::time::Duration;

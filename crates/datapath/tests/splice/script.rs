@@ -3,6 +3,7 @@
 //! A denied request carries a marker in every place a server could act upon. Bodies of allowed ones look like other
 //! requests, so that whoever loses count delivers or refuses the wrong thing.
 
+use super::length::Length;
 use super::node::Rules;
 use super::rng::Rng;
 
@@ -27,23 +28,6 @@ pub enum Answer {
     Exact(Vec<u8>),
     /// A refusal of ours; to a HEAD request without a body.
     Refusal { is_head: bool },
-}
-
-/// How much is said on one connection.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Length {
-    /// A few requests with little in them: what matters is their order, their cuts and the weather, so that many more
-    /// of them can be played.
-    Short,
-    /// Up to sixteen, some larger than windows and buffers.
-    Long,
-}
-
-impl Length {
-    /// One of `short` or `long`.
-    pub fn pick<T: Copy>(self, rng: &mut Rng, short: &[T], long: &[T]) -> T {
-        rng.pick(if self == Self::Short { short } else { long })
-    }
 }
 
 /// Everything that is said on one connection.

@@ -1,8 +1,8 @@
 //! A pod's TCP stack: one smoltcp interface with one socket, behind what Linux would drop before it.
 
+use super::length::Length;
 use super::node::{self, HTTP};
 use super::rng::Rng;
-use super::script::Length;
 use super::shift::Shift;
 use packet::emit::Segment;
 use packet::{Instant, L4, PortId, TcpFlags, testing};
