@@ -272,7 +272,7 @@ pub fn status(value: &Value) -> String {
     line(
         "Inspection",
         format!(
-            "{} connections, {} frames and {} bytes waiting",
+            "{} connections, {} frames waiting, {} bytes kept",
             at("/inspection/connections"),
             at("/inspection/waitingFrames"),
             at("/inspection/undecidedBytes")
