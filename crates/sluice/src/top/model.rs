@@ -105,7 +105,7 @@ impl Model {
     pub(super) fn begin(&mut self, since: Duration, health: Health) {
         self.look += 1;
         self.lengths.push_back(since);
-        while self.lengths.iter().skip(1).sum::<Duration>() > WINDOW {
+        while self.lengths.len() > 1 && self.lengths.iter().sum::<Duration>() > WINDOW {
             self.lengths.pop_front();
         }
         self.health.swap(0, 1);
