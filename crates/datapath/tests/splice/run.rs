@@ -11,8 +11,9 @@ use super::watch::Watch;
 use packet::Instant;
 use std::time::Duration;
 
-/// No conversation takes longer, whatever the weather was.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// No conversation takes longer, whatever the weather was: smoltcp comes out of a loss with one segment for each
+/// time-out, now and then, and the longest conversations have two thousand.
+const PATIENCE: Duration = Duration::from_secs(7_200);
 /// How long a finished connection is watched.
 const AFTERMATH: Duration = Duration::from_secs(150);
 

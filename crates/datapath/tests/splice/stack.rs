@@ -165,11 +165,12 @@ impl Stack {
         sent
     }
 
-    /// Whether the stack leaves bytes that its peer takes unrepeated for longer than any time-out (RFC 6298 §2.4: 60
+    /// Whether the stack leaves bytes that its peer takes, or its end, unrepeated for longer than any time-out (RFC 6298 §2.4: 60
     /// seconds at most). smoltcp 0.14 does, now and then, in LAST-ACK and behind windows of zero.
     pub fn is_stalled(&mut self, now: Instant) -> bool {
-        let unacknowledged = self.socket().send_queue() > 0;
-        unacknowledged && self.stall.is_due(now)
+        let bytes = self.socket().send_queue() > 0;
+        let end = matches!(self.state(), State::FinWait1 | State::LastAck | State::Closing);
+        (bytes || end) && self.stall.is_due(now)
     }
 
     /// When it wants to work again.
@@ -241,7 +242,10 @@ impl Stall {
     fn note_sent(&mut self, sent: &[Vec<u8>], now: Instant) {
         for (tcp, _) in sent.iter().filter_map(|frame| tcp_of(frame)) {
             if tcp.payload_len > 0 {
-                (self.quiet_since, self.said) = (now, now);
+                self.quiet_since = now;
+            }
+            if tcp.payload_len > 0 || tcp.flags.fin() {
+                self.said = now;
             }
             let control = u32::from(tcp.flags.syn()) + u32::from(tcp.flags.fin());
             let end = tcp.seq.wrapping_add(tcp.payload_len).wrapping_add(control);
