@@ -36,6 +36,9 @@ mod block {
 /// Option of an enhanced packet block with the frame's direction; its low two bits are 2 for outbound.
 const EPB_FLAGS: u16 = 2;
 
+/// How a pcap file begins: times in microseconds and nanoseconds, numbers in either byte order.
+const PCAP: [u32; 4] = [0xa1b2_c3d4, 0xd4c3_b2a1, 0xa1b2_3c4d, 0x4d3c_b2a1];
+
 /// An interface that a capture was made on. A pcap file has one without names.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Interface {
@@ -120,15 +123,13 @@ impl<R: Read> CaptureReader<R> {
             Some([0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]) => {
                 Err(IoError::Capture("the file is compressed; unpack it first".into()))
             }
-            Some(_) => Self::pcap(file),
+            Some(magic) if PCAP.contains(&u32::from_be_bytes(magic)) => Self::pcap(file),
+            Some(_) => Err(IoError::Capture("this is neither pcap nor pcapng".into())),
         }
     }
 
     fn pcap(file: Chain<Cursor<Vec<u8>>, R>) -> Result<Self, IoError> {
-        let reader = PcapReader::new(file).map_err(|e| match e {
-            PcapError::InvalidField(_) => IoError::Capture("this is neither pcap nor pcapng".into()),
-            e => damaged("its head", &e),
-        })?;
+        let reader = PcapReader::new(file).map_err(|e| damaged("its head", &e))?;
         let header = reader.header();
         if header.datalink != DataLink::ETHERNET {
             return Err(IoError::Capture(not_ethernet(header.datalink)));
