@@ -99,7 +99,7 @@ fn manager(speech: Speech) -> Value {
 
 fn permissions(speech: Speech) -> Vec<Value> {
     match speech {
-        Speech::Grpc => vec![permission("POST", METHOD)],
+        Speech::Grpc => [METHOD, "/bench.Echo/Probe[0-9]+"].map(|path| permission("POST", path)).to_vec(),
         _ => PATHS.iter().map(|path| permission("GET", path)).collect(),
     }
 }

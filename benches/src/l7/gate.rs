@@ -261,10 +261,8 @@ impl Node {
     /// The flow log knows the probe if, and only if, requests are read.
     fn check_log(&self, probe: &str, expected: bool) -> Result<()> {
         let known = || {
-            let argv = ["observe", "--type", "l7", "--last", "50"];
-            self.bed.agent_ref().cli(&argv).is_ok_and(|out| {
-                out.stdout.lines().any(|line| line.contains(self.speech.logged()) && line.contains(probe))
-            })
+            let argv = ["observe", "--type", "l7", "--verdict", "FORWARDED", "--last", "200", "-o", "json"];
+            self.bed.agent_ref().cli(&argv).is_ok_and(|out| out.stdout.contains(probe))
         };
         if expected {
             return exec::wait_for("the request in the flow log", LIMIT, known);

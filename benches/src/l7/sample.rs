@@ -97,10 +97,11 @@ pub fn messages(node: &Node, contender: Contender, load: Load) -> Result<Sample>
     ensure!(requests > 0.0, "nothing was answered");
     // Kafka's clients put many messages into one request.
     if node.speech() != Speech::Kafka
-        && let (Some(before), Some(after)) = (handled, settled(node, contender, handled, requests)?)
+        && let least = requests * each(contender, load.streams)
+        && let (Some(before), Some(after)) = (handled, settled(node, contender, handled, least)?)
     {
         ensure!(
-            (after - before) as f64 >= requests * each(contender),
+            (after - before) as f64 >= least,
             "{requests} requests went past: the gate counted {}",
             after - before
         );
@@ -153,15 +154,20 @@ fn produce(node: &Node, load: Load) -> Result<Said> {
     Ok(Said { requests: f64::from(count), seconds, p50: None, p99: None })
 }
 
-/// What a gate counts for each request.
-fn each(contender: Contender) -> f64 {
-    if contender == Contender::Envoy { 1.0 } else { 2.0 }
+/// What a gate counts for each request, at least: without L7 rules it counts frames, and one may hold what all streams
+/// of a connection say at a time.
+fn each(contender: Contender, streams: u32) -> f64 {
+    match contender {
+        Contender::Envoy => 1.0,
+        Contender::L4 | Contender::AdaptiveL4 => 2.0 / f64::from(streams),
+        _ => 2.0,
+    }
 }
 
-/// The gate's count once it has all requests, or as it is after a while: logs are filled behind the traffic.
-fn settled(node: &Node, contender: Contender, before: Option<u64>, requests: f64) -> Result<Option<u64>> {
+/// The gate's count once it has grown by `least`, or as it is after a while: logs are filled behind the traffic.
+fn settled(node: &Node, contender: Contender, before: Option<u64>, least: f64) -> Result<Option<u64>> {
     let Some(before) = before else { return Ok(None) };
-    let wanted = before as f64 + requests * each(contender);
+    let wanted = before as f64 + least;
     let mut count = None;
     for _ in 0..50 {
         count = node.handled(contender)?;

@@ -49,10 +49,12 @@ impl Speech {
         let list: Vec<String> = match self {
             // Single quotes: a backslash is a backslash.
             Self::Http1 | Self::Http2 => PATHS.iter().map(|path| http("GET", path)).collect(),
-            Self::Grpc => [METHOD, "/bench.Echo/Whisper", "/bench.Other/.*", "/grpc.health.v1.Health/Check"]
-                .iter()
-                .map(|path| http("POST", path))
-                .collect(),
+            Self::Grpc => {
+                [METHOD, "/bench.Echo/Probe[0-9]+", "/bench.Other/.*", "/grpc.health.v1.Health/Check"]
+                    .iter()
+                    .map(|path| http("POST", path))
+                    .collect()
+            }
             Self::Kafka => {
                 let topic = |topic: &str| format!("{{role: produce, topic: {topic}}}");
                 [TOPIC, "invoices", "returns"].into_iter().map(topic).collect()
@@ -60,15 +62,6 @@ impl Speech {
         };
         let kind = if self == Self::Kafka { "kafka" } else { "http" };
         format!("rules: {{{kind}: [{}]}}", list.join(", "))
-    }
-
-    /// The word of the flow log for a message that passed.
-    #[must_use]
-    pub const fn logged(self) -> &'static str {
-        match self {
-            Self::Kafka => "kafka-request FORWARDED",
-            _ => "http-request FORWARDED",
-        }
     }
 
     /// Whether Envoy as it is packaged reads it. Its Kafka filter is not part of that build.
@@ -127,9 +120,9 @@ impl Speech {
                 }
             }
             Self::Grpc => {
-                let method = if mark.is_some() { METHOD } else { OTHER_METHOD };
+                let method = mark.map_or(OTHER_METHOD.to_owned(), |mark| format!("/bench.Echo/Probe{mark}"));
                 let mut call = node.client(&rpc_peer()?.to_string_lossy());
-                call.args(["call", &node.authority(), method]);
+                call.args(["call", &node.authority(), &method]);
                 match exec::check(&mut call, LIMIT)?.stdout.trim() {
                     "0" => Ok(Fate::Answered),
                     "7" => Ok(Fate::Refused),
@@ -138,7 +131,8 @@ impl Speech {
             }
             Self::Kafka => {
                 let topic = if mark.is_some() { TOPIC } else { OTHER_TOPIC };
-                let said = node.kafka(&["produce", &format!("{BROKER}:{PORT}"), topic])?;
+                let name = format!("client.id=probe-{}", mark.unwrap_or_default());
+                let said = node.kafka(&["produce", &format!("{BROKER}:{PORT}"), &name, topic])?;
                 match said["produced"][0]["end"].as_str() {
                     Some("ok") => Ok(Fate::Answered),
                     Some("TOPIC_AUTHORIZATION_FAILED") => Ok(Fate::Refused),
@@ -148,13 +142,13 @@ impl Speech {
         }
     }
 
-    /// What the flow log says of the message with that mark.
+    /// What a record of the message with that mark has in it, and no other.
     #[must_use]
     pub fn trace_of(self, mark: u32) -> String {
         match self {
-            Self::Http1 | Self::Http2 => format!("{ALLOWED}/probe-{mark}"),
-            Self::Grpc => METHOD.to_owned(),
-            Self::Kafka => format!("topic '{TOPIC}'"),
+            Self::Http1 | Self::Http2 => format!("{ALLOWED}/probe-{mark}\""),
+            Self::Grpc => format!("/bench.Echo/Probe{mark}\""),
+            Self::Kafka => format!("\"probe-{mark}\""),
         }
     }
 }
