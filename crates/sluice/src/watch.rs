@@ -3,7 +3,7 @@
 use crate::cli;
 use anyhow::Result;
 use std::convert::Infallible;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Duration;
 
 /// Home, and everything below it empty (ECMA-48: CUP, ED).
@@ -17,14 +17,8 @@ pub fn repeat(seconds: f64, mut page: impl FnMut() -> Result<String>) -> Result<
     let terminal = std::io::stdout().is_terminal();
     loop {
         let text = page()?;
-        if terminal {
-            print!("{CLEAR}");
-        }
-        cli::print(&text)?;
-        if !terminal {
-            println!();
-        }
-        std::io::stdout().flush()?;
+        // Without a terminal, as in a log: one page below the other.
+        cli::print(&if terminal { format!("{CLEAR}{text}") } else { format!("{text}\n") })?;
         std::thread::sleep(Duration::from_secs_f64(seconds));
     }
 }
