@@ -223,9 +223,10 @@ impl Pipeline {
         else {
             return io.release(segment.frame);
         };
-        let mine = usize::from(is_reply);
         let shares = &self.inspections.shares;
-        let overfull = shares.is_overfull(ports[mine], self.config.l7.max_bytes) && counted[mine].bytes > 0;
+        // Of both ends: what the server says may be kept on the account of a client that has fallen silent.
+        let overfull = (0..2)
+            .any(|end| counted[end].bytes > 0 && shares.is_overfull(ports[end], self.config.l7.max_bytes));
         let may_hold = ports.map(|port| shares.may_hold(port, MAX_FRAMES));
         let mut arrival = if overfull && !splice.is_closing() {
             io.release(segment.frame);
