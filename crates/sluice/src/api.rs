@@ -7,6 +7,7 @@ pub mod answer;
 pub mod capture;
 pub mod client;
 pub mod flows;
+pub mod fqdns;
 pub mod metrics;
 pub mod names;
 pub mod request;

@@ -2,7 +2,6 @@
 
 pub mod describe;
 pub mod facts;
-pub mod names;
 mod size;
 
 use crate::api::capture::{CaptureRequest, DEFAULT_FRAMES, Part, Summary};

@@ -88,11 +88,11 @@ struct ThisNode(Arc<Shared>);
 
 impl Node for ThisNode {
     fn name(&self) -> &str {
-        &self.0.node
+        &self.0.node.name
     }
 
     fn cluster(&self) -> &str {
-        &self.0.cluster
+        &self.0.node.cluster
     }
 
     fn version(&self) -> &str {

@@ -23,7 +23,7 @@ pub mod signals;
 pub mod state;
 pub mod worker;
 
-use crate::api;
+use crate::api::{self, names::NodeFacts};
 use crate::args::RunArgs;
 use crate::config::{Config, DenyResponse, XdpMode};
 use crate::host_port::{self, HostPort};
@@ -116,11 +116,12 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let worker = worker::start(setup, move || {
         ended.ring(Reason::WorkerEnded);
     })?;
-    let flows = api::flows::start(reader, Arc::clone(&snapshot), config.flow_log.capacity, &node, clock)?;
-    let names = (node.clone(), config.node.cluster.clone());
+    let facts = Arc::new(NodeFacts::new(&node, &config));
+    let capacity = config.flow_log.capacity;
+    let flows = api::flows::start(reader, Arc::clone(&snapshot), capacity, Arc::clone(&facts), clock)?;
     let weak = Arc::downgrade(&redirect);
     let shared = Arc::new(Shared::new(
-        names,
+        facts,
         args.config.clone(),
         clock,
         snapshot,

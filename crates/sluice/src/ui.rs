@@ -34,7 +34,7 @@ pub fn start(config: &Config, shared: &Arc<Shared>) -> Result<Option<Running>> {
     let mut options = Options::new(address, token);
     options.hosts.clone_from(&config.ui.hosts);
     options.max_connections = config.ui.max_connections;
-    options.node_name.clone_from(&shared.node);
+    options.node_name.clone_from(&shared.node.name);
     let answers = answers::Answers::new(Arc::clone(shared), config);
     let running = ::ui::start(options, Arc::clone(shared.flows.store()), Arc::new(answers))?;
     tracing::info!(address = %running.address(), "web page; `sluice ui` prints the address with the token");

@@ -1,7 +1,7 @@
 //! The answers: what is in force, as JSON with stable keys.
 
 use super::request::Request;
-use super::{metrics, names, write_line};
+use super::{fqdns, metrics, write_line};
 use crate::run::shared::{PortView, Shared};
 use anyhow::{Context as _, Result};
 use datapath::conntrack::Conn;
@@ -65,8 +65,8 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
         Request::Identities => identities(policy),
         Request::Ips => ips(policy),
         Request::Fqdns { name, endpoint } => {
-            let wanted = names::Wanted { name: name.as_deref(), endpoint: endpoint.as_deref() };
-            names::list(policy, &shared.policies(), &wanted, crate::run::fqdn::seconds(&shared.clock))
+            let wanted = fqdns::Wanted { name: name.as_deref(), endpoint: endpoint.as_deref() };
+            fqdns::list(policy, &shared.policies(), &wanted, crate::run::fqdn::seconds(&shared.clock))
         }
         Request::Policies => shared.policies().iter().map(|policy| policy_value(policy, None)).collect(),
         Request::Policy { name } => {
@@ -102,8 +102,8 @@ fn status(shared: &Shared) -> Result<Value> {
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "node": shared.node,
-        "cluster": shared.cluster,
+        "node": shared.node.name,
+        "cluster": shared.node.cluster,
         "healthy": view.errors.is_empty(),
         "startedAt": shared.clock.started_at.to_string(),
         "uptimeSeconds": shared.clock.uptime().as_secs(),

@@ -8,8 +8,8 @@
 //! pcapng. The client ends a capture by closing its sending half. The node never holds more than the ring: a client
 //! that reads too slowly loses frames, which is counted and told.
 
+use super::names::Names;
 use crate::capture::describe::{Described, describe};
-use crate::capture::names::Names;
 use crate::run::shared::Shared;
 use anyhow::{Context as _, Result, anyhow, bail};
 use datapath::Snapshot;
@@ -209,7 +209,7 @@ impl<'a> Capture<'a> {
         }
         let tap = Tap { shared, id, reader };
         let program = concat!("sluice ", env!("CARGO_PKG_VERSION"));
-        let about = format!("node {}, policy epoch {}", shared.node, snapshot.policy.epoch);
+        let about = format!("node {}, policy epoch {}", shared.node.name, snapshot.policy.epoch);
         let writer = NgWriter::new(Vec::with_capacity(PART), program, &about)?;
         let mut capture = Self {
             shared,
@@ -288,8 +288,7 @@ impl<'a> Capture<'a> {
             self.names.pop_front();
         }
         let origin = self.shared.clock.started_at.as_nanosecond();
-        let node = self.shared.node.as_str().into();
-        self.names.push_back(Names { snapshot: Arc::clone(&current), origin, node });
+        self.names.push_back(Names::new(&current, origin, &self.shared.node));
     }
 
     /// Writes a frame if the filter wants it; `false` if it would be too much.

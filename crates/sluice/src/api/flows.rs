@@ -1,19 +1,14 @@
 //! The flow log behind the API: takes what the worker says, gives it names, keeps it, shows it.
 
-mod allowed;
-
+use super::names::{Names, NodeFacts};
 use crate::export::{Archive, Running};
 use crate::run::clock::Clock;
-use allowed::Allowed;
 use anyhow::{Context as _, Result};
 use datapath::{SharedSnapshot, Snapshot};
 use flowlog::api::{ObserveRequest, serve_observe};
 use flowlog::metrics::{Metrics, MetricsConfig, PodName};
-use flowlog::record::Interface;
-use flowlog::{EventReader, Resolver, Store, Workload};
-use packet::{Addr, PortId};
+use flowlog::{EventReader, Store};
 use policy::engine::directory::WorkloadKind;
-use policy::{Direction, EndpointId, Identity, Provenance, RuleId};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::io::Write;
@@ -50,7 +45,7 @@ pub fn start(
     mut reader: EventReader,
     snapshot: SharedSnapshot,
     capacity: usize,
-    node: &str,
+    node: Arc<NodeFacts>,
     clock: Clock,
 ) -> Result<Flows> {
     let flows = Flows {
@@ -61,7 +56,6 @@ pub fn start(
         waiting: Arc::default(),
     };
     let log = flows.clone();
-    let node: Arc<str> = node.into();
     let drain = move || {
         let mut batch = Vec::with_capacity(BATCH);
         let mut known: Option<Arc<Names>> = None;
@@ -82,8 +76,7 @@ pub fn start(
             let names = match &known {
                 Some(names) if Arc::ptr_eq(&names.snapshot, &current) => names,
                 _ => {
-                    let (snapshot, node) = (Arc::clone(&current), Arc::clone(&node));
-                    let names = Names { snapshot, clock, node, allowed: Allowed::default() };
+                    let names = Names::new(&current, clock.started_at.as_nanosecond(), &node);
                     let names = known.insert(Arc::new(names));
                     log.store.set_names(Arc::clone(names) as _);
                     log.metrics().renamed();
@@ -190,68 +183,5 @@ impl Flows {
     /// Counters made from the events.
     pub fn metrics(&self) -> std::sync::MutexGuard<'_, Metrics> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Names from the policy in force.
-struct Names {
-    snapshot: Arc<Snapshot>,
-    clock: Clock,
-    node: Arc<str>,
-    allowed: Allowed,
-}
-
-impl Resolver for Names {
-    fn labels(&self, identity: Identity) -> Vec<String> {
-        let labels = self.snapshot.policy.directory().labels(identity);
-        labels.map(|labels| labels.iter().map(ToString::to_string).collect()).unwrap_or_default()
-    }
-
-    fn address(&self, addr: Addr) -> Option<Workload> {
-        let found = self.snapshot.policy.directory().workload(addr)?;
-        let pod = found.kind == WorkloadKind::Pod;
-        Some(Workload {
-            namespace: if pod { found.namespace.to_string() } else { String::new() },
-            pod_name: if pod { found.name.to_string() } else { String::new() },
-            ..Workload::default()
-        })
-    }
-
-    fn endpoint(&self, id: EndpointId) -> Option<Workload> {
-        let endpoint = self.snapshot.policy.endpoint(id)?;
-        Some(Workload {
-            namespace: endpoint.namespace.to_string(),
-            pod_name: if endpoint.namespace.is_empty() { String::new() } else { endpoint.name.to_string() },
-            ..Workload::default()
-        })
-    }
-
-    fn rules(&self, rule: RuleId) -> Vec<Provenance> {
-        self.snapshot.policy.rules.get(rule).to_vec()
-    }
-
-    fn wall_clock_offset_ns(&self) -> i128 {
-        self.clock.started_at.as_nanosecond()
-    }
-
-    fn node_name(&self) -> &str {
-        &self.node
-    }
-
-    fn run_id(&self) -> u64 {
-        u64::try_from(self.clock.started_at.as_nanosecond()).unwrap_or_default()
-    }
-
-    fn interface(&self, port: PortId) -> Option<Interface> {
-        let port = self.snapshot.ports.get(port)?;
-        Some(Interface { index: 0, name: port.name.clone() })
-    }
-
-    fn allowed_peers(&self, endpoint: EndpointId, direction: Direction) -> Vec<String> {
-        self.allowed.peers(&self.snapshot.policy, endpoint, direction)
-    }
-
-    fn dns_names(&self, addr: Addr) -> Vec<String> {
-        self.snapshot.policy.directory().dns_names(addr).map(ToString::to_string).collect()
     }
 }

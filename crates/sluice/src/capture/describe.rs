@@ -1,6 +1,6 @@
 //! What is said about a frame: the records that filters look at, and the comment that people read.
 
-use super::names::Names;
+use crate::api::names::Names;
 use datapath::conntrack::State;
 use datapath::tap::{Outcome, Tapped};
 use flowlog::record::{Endpoint, Rule, Verdict};

@@ -122,7 +122,7 @@ impl Sample {
         let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let (events_shed, waiting) = shared.flows.shed_and_waiting();
         Ok(Self {
-            node: shared.node.clone(),
+            node: shared.node.name.clone(),
             uptime: shared.clock.uptime().as_secs_f64(),
             epochs: (policy.epoch, snapshot.epoch),
             policies: view.policies.len(),

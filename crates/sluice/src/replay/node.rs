@@ -1,6 +1,7 @@
 //! The node that a capture is replayed on: configuration, policy and ports, without a kernel.
 
 use super::place::{Placer, PortMap, Seat};
+use crate::api::names::NodeFacts;
 use crate::config::Config;
 use crate::run::files::Sources;
 use crate::run::rules::Rules;
@@ -38,8 +39,8 @@ pub(super) struct NodeOptions<'a> {
 
 /// Everything but the packet path.
 pub(super) struct Node {
-    /// Its name.
-    pub(super) name: Arc<str>,
+    /// What records say of it.
+    pub(super) facts: Arc<NodeFacts>,
     /// Policy.
     pub(super) rules: Rules,
     /// What the packet path reads.
@@ -88,7 +89,7 @@ impl Node {
         }
         let placer = Placer::new(&seats, options.map)?;
         let node = Self {
-            name: name.into(),
+            facts: Arc::new(NodeFacts::new(&name, &config)),
             rules,
             shared: SharedSnapshot::default(),
             datapath,

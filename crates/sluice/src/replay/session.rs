@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::place::Skipped;
-use crate::capture::names::Names;
+use crate::api::names::Names;
 use anyhow::Result;
 use datapath::Worker;
 use datapath::learn::{self, LearnReader};
@@ -233,7 +233,7 @@ impl Session {
         let current = self.node.shared.load_full();
         if self.names.as_ref().is_none_or(|names| !Arc::ptr_eq(&names.snapshot, &current)) {
             let origin = i128::from(self.base.unwrap_or_default().as_nanos());
-            self.names = Some(Names { snapshot: current, origin, node: Arc::clone(&self.node.name) });
+            self.names = Some(Names::new(&current, origin, &self.node.facts));
         }
         let Some(names) = &self.names else { return Ok(()) };
         for (event, message) in said {

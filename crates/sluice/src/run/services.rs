@@ -23,7 +23,7 @@ impl Services {
     /// # Errors
     /// When something that is configured cannot be started (an address in use, a folder that cannot be written).
     pub fn start(config: &Config, shared: &Arc<Shared>) -> Result<Self> {
-        let archive = shared.flows.start_archive(config, &shared.dir, &shared.node)?;
+        let archive = shared.flows.start_archive(config, &shared.dir, &shared.node.name)?;
         let metrics = crate::metrics::server::start(shared, &config.metrics)?;
         let ui = crate::ui::start(config, shared)?;
         let hubble = crate::hubble::start(shared, &config.hubble)?;

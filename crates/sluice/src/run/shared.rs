@@ -4,6 +4,7 @@ use super::clock::Clock;
 use super::ports::{Open, lock};
 use super::worker::Link as WorkerLink;
 use crate::api::flows::Flows;
+use crate::api::names::NodeFacts;
 use crate::metrics::sample::Builds;
 use crate::netlink::Link;
 use datapath::SharedSnapshot;
@@ -76,10 +77,8 @@ pub struct View {
 
 /// Shared by all threads; every part of it may be read at any time without holding the worker up.
 pub struct Shared {
-    /// Name of this node.
-    pub node: String,
-    /// Name of the cluster.
-    pub cluster: String,
+    /// This node.
+    pub node: Arc<NodeFacts>,
     /// The configuration folder.
     pub dir: PathBuf,
     /// The clock.
@@ -105,7 +104,7 @@ impl Shared {
     /// Nothing shown yet.
     #[must_use]
     pub fn new(
-        (node, cluster): (String, String),
+        node: Arc<NodeFacts>,
         dir: PathBuf,
         clock: Clock,
         snapshot: SharedSnapshot,
@@ -117,7 +116,6 @@ impl Shared {
         let (view, identities) = (RwLock::default(), RwLock::default());
         Self {
             node,
-            cluster,
             dir,
             clock,
             snapshot,

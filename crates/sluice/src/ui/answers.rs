@@ -26,7 +26,7 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn new(shared: Arc<Shared>, config: &Config) -> Self {
         let options = Options {
-            node_name: shared.node.as_str().into(),
+            node_name: shared.node.name.as_str().into(),
             empty_list: empty_list(config.policy.empty_list_means),
             ..Options::default()
         };
