@@ -24,12 +24,13 @@ pub use parts::{
     Endpoint, Ethernet, EventType, Interface, Ip, IpTraceId, PolicyRef, ServiceRef, TraceContext,
     TraceParent, WorkloadRef,
 };
-pub use resolve::{Resolver, Workload};
+pub use resolve::{Resolver, Workload, workload_of};
 
 use crate::detail::Message;
 use crate::drop_reason::DropReason;
 use crate::event::{CloseReason, EventKind, FlowEvent, TraceReason, VerdictKind};
 use crate::summary;
+use packet::FlowKey;
 use policy::{DenyReason, Direction, Provenance, RuleId};
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +154,7 @@ impl Record {
         names: &dyn Resolver,
         seq: u64,
     ) -> Self {
+        let FlowKey { src, dst, src_port, dst_port, proto } = event.key;
         let mut record = Self {
             time: Some(Time::from_nanos(names.wall_clock_offset_ns() + i128::from(event.at.as_nanos()))),
             uuid: uuid(names.run_id(), seq),
@@ -163,8 +165,8 @@ impl Record {
             flow_type: FlowType::L3L4,
             node_name: names.node_name().to_owned(),
             node_labels: names.node_labels().to_vec(),
-            source_service: names.service(event.key.src).map(Box::new),
-            destination_service: names.service(event.key.dst).map(Box::new),
+            source_service: names.service(src, proto, src_port).map(Box::new),
+            destination_service: names.service(dst, proto, dst_port).map(Box::new),
             interface: names.interface(event.in_port).map(Box::new),
             source_names: names.dns_names(event.key.src),
             destination_names: names.dns_names(event.key.dst),

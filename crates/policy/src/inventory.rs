@@ -70,8 +70,19 @@ pub struct Pod {
     pub interface: Option<Arc<str>>,
     /// The pod's own hardware address.
     pub mac: Option<[u8; 6]>,
+    /// What the pod belongs to; no rule looks at it.
+    pub workload: Option<Owner>,
     /// Line, from 1.
     pub line: u32,
+}
+
+/// What a pod belongs to: a Deployment, a StatefulSet, …
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// Kind.
+    pub kind: Arc<str>,
+    /// Name.
+    pub name: Arc<str>,
 }
 
 /// A container port with a name.

@@ -26,6 +26,7 @@ pub use value::Span;
 
 use datapath::conntrack::ConntrackConfig;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,11 +90,13 @@ pub struct Node {
     pub name: String,
     /// Name of the cluster.
     pub cluster: String,
+    /// Labels of this node in flow records, over those of the inventory.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Default for Node {
     fn default() -> Self {
-        Self { name: String::new(), cluster: "default".into() }
+        Self { name: String::new(), cluster: "default".into(), labels: BTreeMap::new() }
     }
 }
 
@@ -552,6 +555,15 @@ impl Config {
         }
         if self.node.cluster.is_empty() {
             return Err(("node.cluster", "must not be empty".into()));
+        }
+        let odd = |c: char| c == '=' || c.is_control() || c.is_whitespace();
+        if let Some((key, value)) = self
+            .node
+            .labels
+            .iter()
+            .find(|(key, value)| key.is_empty() || key.contains(odd) || value.contains(odd))
+        {
+            return Err(("node.labels", format!("`{key}: {value}` is no label; write one as in zone: eu-1")));
         }
         self.dns.check()?;
         self.l7.check()?;

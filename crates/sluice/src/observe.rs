@@ -157,7 +157,11 @@ pub fn run(args: ObserveArgs) -> Result<ExitCode> {
             source::lines(BufReader::new(file), &request, &mut printer, told)
                 .with_context(|| path.to_owned())?;
         }
-        None => source::server(&args.server, request, &mut printer, told)?,
+        None => {
+            let socket = source::socket(&args.server)?;
+            args.filter.notes_from(socket).iter().for_each(|note| told.say(note));
+            source::server(socket, request, &mut printer, told)?;
+        }
     }
     printer.flush()?;
     Ok(ExitCode::SUCCESS)

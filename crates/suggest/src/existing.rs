@@ -57,6 +57,7 @@ impl Existing {
                 ports: Vec::new(),
                 interface: None,
                 mac: None,
+                workload: None,
                 line: 0,
             });
         }

@@ -45,7 +45,7 @@ impl Resolver for Everything {
     fn interface(&self, port: PortId) -> Option<Interface> {
         Some(Interface { index: 0, name: format!("lxc{}", port.0) })
     }
-    fn service(&self, addr: Addr) -> Option<ServiceRef> {
+    fn service(&self, addr: Addr, _: u8, _: u16) -> Option<ServiceRef> {
         let known = addr == Addr::v4([10, 96, 0, 1]);
         known.then(|| ServiceRef { name: "payments".to_owned(), namespace: "shop".to_owned() })
     }

@@ -49,9 +49,9 @@ pub trait Resolver {
         let _ = port;
         None
     }
-    /// The service that has this address.
-    fn service(&self, addr: Addr) -> Option<ServiceRef> {
-        let _ = addr;
+    /// The service that has this virtual address; protocol and port tell services apart that share it.
+    fn service(&self, addr: Addr, protocol: u8, port: u16) -> Option<ServiceRef> {
+        let _ = (addr, protocol, port);
         None
     }
     /// Whom the endpoint's policies allow in that direction, in words, a few of them: what a default deny would have let
@@ -85,8 +85,9 @@ const HASH: std::ops::RangeInclusive<usize> = 8..=10;
 const ORDINAL: usize = 4;
 
 /// The owner of a pod, as far as its name gives it away: `web-7d9c5b8f6-x2x4z` belongs to the Deployment `web`,
-/// `db-0` to the StatefulSet `db`. Hubble asks the pod's owner references, which the inventory does not have.
-pub(super) fn workload_of(pod: &str) -> Option<WorkloadRef> {
+/// `db-0` to the StatefulSet `db`. Hubble asks the pod's owner references; the inventory may say the owner too.
+#[must_use]
+pub fn workload_of(pod: &str) -> Option<WorkloadRef> {
     let workload = |name: &str, kind: &str| WorkloadRef { name: name.to_owned(), kind: kind.to_owned() };
     let made_up = |text: &str| text.bytes().all(|b| MADE_UP.contains(&b));
     let (rest, last) = pod.rsplit_once('-').filter(|(rest, _)| !rest.is_empty())?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Context, Cursor, Diagnostic, Fields, Options, Severity, metadata};
 use crate::inventory::{
-    External, Inventory, NamedPort, Namespace, Node, PlainLabels, Pod, Service, ServicePort, Special,
+    External, Inventory, NamedPort, Namespace, Node, Owner, PlainLabels, Pod, Service, ServicePort, Special,
     TargetPort,
 };
 use crate::rule::Protocol;
@@ -119,6 +119,7 @@ fn pod(at: &Cursor<'_>) -> Option<Pod> {
         "ports",
         "interface",
         "mac",
+        "workload",
     ])?;
     Some(Pod {
         name: name(&fields, "name")?,
@@ -130,8 +131,14 @@ fn pod(at: &Cursor<'_>) -> Option<Pod> {
         ports: some_items(&fields, "ports").iter().filter_map(named_port).collect(),
         interface: fields.get_some("interface").and_then(|at| at.string()),
         mac: fields.get_some("mac").and_then(|at| mac(&at)),
+        workload: fields.get_some("workload").and_then(|at| owner(&at)),
         line: at.line(),
     })
+}
+
+fn owner(at: &Cursor<'_>) -> Option<Owner> {
+    let fields = at.fields(&["kind", "name"])?;
+    Some(Owner { kind: name(&fields, "kind")?, name: name(&fields, "name")? })
 }
 
 fn external(at: &Cursor<'_>) -> Option<External> {

@@ -1,10 +1,14 @@
 //! Names for numbers: what the flow log and the command line show.
 
+mod services;
+
 use super::Map;
 use crate::fqdn::shards::Shards;
 use crate::identity::Identity;
+use crate::inventory::{Inventory, Owner, PlainLabels};
 use crate::label::LabelSet;
 use packet::Addr;
+use services::Services;
 use std::sync::Arc;
 
 /// Who has an address.
@@ -46,6 +50,33 @@ pub struct Directory {
     pub(crate) learnt: Shards<Identity, (u32, LabelSet)>,
     /// Names that DNS answers gave, the latest last.
     pub(crate) names: Shards<Addr, Arc<Vec<Arc<str>>>>,
+    /// What no rule looks at.
+    pub(crate) shown: Arc<Shown>,
+}
+
+/// What the inventory says for people only.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    services: Services,
+    /// What pods belong to, by namespace and name.
+    owners: Map<(Arc<str>, Arc<str>), Owner>,
+    /// Of this node.
+    node_labels: PlainLabels,
+}
+
+impl Shown {
+    pub(crate) fn new(inventory: &Inventory, node: &str) -> Self {
+        let owner = |pod: &crate::inventory::Pod| {
+            let name = (Arc::clone(&pod.namespace), Arc::clone(&pod.name));
+            Some((name, pod.workload.clone()?))
+        };
+        let nodes = inventory.nodes.iter().filter(|listed| *listed.name == *node);
+        Self {
+            services: Services::new(&inventory.services),
+            owners: inventory.pods.iter().filter_map(owner).collect(),
+            node_labels: nodes.flat_map(|node| node.labels.iter().cloned()).collect(),
+        }
+    }
 }
 
 /// Names shown of one address: behind a large provider's there may be thousands.
@@ -76,6 +107,31 @@ impl Directory {
         let listed = self.dns_names.get(&addr).into_iter().flatten();
         let learnt = self.names.get(&addr).into_iter().flat_map(|names| names.iter().rev());
         listed.chain(learnt).take(MAX_SHOWN)
+    }
+
+    /// Namespace and name of the service that has this virtual address and, of several, this port of this protocol.
+    /// The addresses of its backends are not its own.
+    #[must_use]
+    pub fn service(&self, addr: Addr, protocol: u8, port: u16) -> Option<(&Arc<str>, &Arc<str>)> {
+        self.shown.services.get(addr, protocol, port)
+    }
+
+    /// Whether any service has an address.
+    #[must_use]
+    pub fn has_services(&self) -> bool {
+        !self.shown.services.is_empty()
+    }
+
+    /// What a pod belongs to, where the inventory says it.
+    #[must_use]
+    pub fn owner(&self, namespace: &Arc<str>, pod: &Arc<str>) -> Option<&Owner> {
+        self.shown.owners.get(&(Arc::clone(namespace), Arc::clone(pod)))
+    }
+
+    /// Labels of this node.
+    #[must_use]
+    pub fn node_labels(&self) -> &[(Arc<str>, Arc<str>)] {
+        &self.shown.node_labels
     }
 
     /// Every identity in use with its labels, by number.

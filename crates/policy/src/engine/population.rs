@@ -1,7 +1,7 @@
 //! Who has which address and which identity: pods, nodes, peers outside, prefixes of policy, names from DNS.
 
 use super::Options;
-use super::directory::{Directory, Workload, WorkloadKind};
+use super::directory::{Directory, Shown, Workload, WorkloadKind};
 use super::group_labels::GroupLabels;
 use super::peers::PeerStore;
 use super::world::{IdentityFacts, PortNames, namespace_labels, pod_labels};
@@ -434,6 +434,7 @@ impl Population {
             dns_names: Arc::new(dns_names),
             learnt: self.carried.clone(),
             names: self.fqdns.by_address().clone(),
+            shown: Arc::new(Shown::new(&self.inventory, &self.node_name)),
         });
     }
 }

@@ -26,6 +26,7 @@ fn pod(n: usize) -> Pod {
         ports: Vec::new(),
         interface: None,
         mac: None,
+        workload: None,
         line: 1,
     }
 }

@@ -1,5 +1,6 @@
 //! The answers: what is in force, as JSON with stable keys.
 
+use super::names::{Known, Names};
 use super::request::Request;
 use super::{fqdns, metrics, write_line};
 use crate::run::shared::{PortView, Shared};
@@ -83,9 +84,16 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
             Value::Array(found)
         }
         Request::PolicyMap { endpoint } => policy_map(policy, endpoint)?,
+        Request::Known => serde_json::to_value(known(shared))?,
         Request::Metrics => Value::String(metrics::text(shared)?),
         Request::Capture(_) | Request::Conntrack { .. } | Request::Observe(_) => Value::Null,
     })
+}
+
+/// What records can name.
+fn known(shared: &Shared) -> Known {
+    let origin = shared.clock.started_at.as_nanosecond();
+    Names::new(&shared.snapshot.load(), origin, &shared.node).known()
 }
 
 fn status(shared: &Shared) -> Result<Value> {

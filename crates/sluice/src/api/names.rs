@@ -1,15 +1,19 @@
 //! Names for the numbers that the packet path writes: from one version of policy and ports, live, captured or replayed.
 
 mod allowed;
+#[cfg(test)]
+mod tests;
 
 use crate::config::Config;
 use allowed::Allowed;
 use datapath::Snapshot;
-use flowlog::record::Interface;
+use flowlog::record::{Interface, ServiceRef, WorkloadRef};
 use flowlog::{Resolver, Workload};
 use packet::{Addr, PortId};
 use policy::engine::directory::WorkloadKind;
 use policy::{Direction, EndpointId, Identity, Provenance, RuleId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What records say of the node itself.
@@ -19,14 +23,34 @@ pub struct NodeFacts {
     pub name: String,
     /// Name of its cluster.
     pub cluster: String,
+    /// Labels that the configuration gives it.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl NodeFacts {
     /// What the configuration says of the node of that name.
     #[must_use]
     pub fn new(name: &str, config: &Config) -> Self {
-        Self { name: name.to_owned(), cluster: config.node.cluster.clone() }
+        Self {
+            name: name.to_owned(),
+            cluster: config.node.cluster.clone(),
+            labels: config.node.labels.clone(),
+        }
     }
+}
+
+/// What records of this node can say at all, for those who filter by it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Known {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Whether the node has labels.
+    pub node_labels: bool,
+    /// Whether any service has an address.
+    pub services: bool,
+    /// Whether it is known of any pod what it belongs to.
+    pub workloads: bool,
 }
 
 /// Names from one version of policy and ports.
@@ -37,6 +61,8 @@ pub struct Names {
     /// Nanoseconds since 1970 at the worker's zero.
     origin: i128,
     node: Arc<NodeFacts>,
+    /// Labels of the node, `key=value`, by key.
+    node_labels: Vec<String>,
     allowed: Allowed,
 }
 
@@ -44,8 +70,42 @@ impl Names {
     /// Names from `snapshot`, whose worker began to count at `origin`, in nanoseconds since 1970.
     #[must_use]
     pub fn new(snapshot: &Arc<Snapshot>, origin: i128, node: &Arc<NodeFacts>) -> Self {
+        let listed = snapshot.policy.directory().node_labels().iter();
+        let mut labels: BTreeMap<&str, &str> = listed.map(|(key, value)| (&**key, &**value)).collect();
+        labels.extend(node.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+        let node_labels = labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
         let (snapshot, node) = (Arc::clone(snapshot), Arc::clone(node));
-        Self { snapshot, origin, node, allowed: Allowed::default() }
+        Self { snapshot, origin, node, node_labels, allowed: Allowed::default() }
+    }
+
+    /// What records can say.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        let directory = self.snapshot.policy.directory();
+        let belongs = |workload: &policy::engine::directory::Workload| {
+            workload.kind == WorkloadKind::Pod
+                && (directory.owner(&workload.namespace, &workload.name).is_some()
+                    || flowlog::record::workload_of(&workload.name).is_some())
+        };
+        Known {
+            cluster: self.node.cluster.clone(),
+            node_labels: !self.node_labels.is_empty(),
+            services: directory.has_services(),
+            workloads: directory.addresses().into_iter().any(|(_, workload)| belongs(workload)),
+        }
+    }
+
+    /// A pod, with what the inventory says that it belongs to.
+    fn pod(&self, namespace: &Arc<str>, pod: &Arc<str>) -> Workload {
+        let owner = self.snapshot.policy.directory().owner(namespace, pod);
+        let owner =
+            owner.map(|owner| WorkloadRef { name: owner.name.to_string(), kind: owner.kind.to_string() });
+        Workload {
+            namespace: namespace.to_string(),
+            pod_name: pod.to_string(),
+            workloads: owner.into_iter().collect(),
+            ..Workload::default()
+        }
     }
 }
 
@@ -57,21 +117,18 @@ impl Resolver for Names {
 
     fn address(&self, addr: Addr) -> Option<Workload> {
         let found = self.snapshot.policy.directory().workload(addr)?;
-        let pod = found.kind == WorkloadKind::Pod;
-        Some(Workload {
-            namespace: if pod { found.namespace.to_string() } else { String::new() },
-            pod_name: if pod { found.name.to_string() } else { String::new() },
-            ..Workload::default()
-        })
+        match found.kind {
+            WorkloadKind::Pod => Some(self.pod(&found.namespace, &found.name)),
+            WorkloadKind::Node | WorkloadKind::External => Some(Workload::default()),
+        }
     }
 
     fn endpoint(&self, id: EndpointId) -> Option<Workload> {
         let endpoint = self.snapshot.policy.endpoint(id)?;
-        Some(Workload {
-            namespace: endpoint.namespace.to_string(),
-            pod_name: if endpoint.namespace.is_empty() { String::new() } else { endpoint.name.to_string() },
-            ..Workload::default()
-        })
+        match endpoint.namespace.is_empty() {
+            true => Some(Workload::default()),
+            false => Some(self.pod(&endpoint.namespace, &endpoint.name)),
+        }
     }
 
     fn rules(&self, rule: RuleId) -> Vec<Provenance> {
@@ -92,6 +149,15 @@ impl Resolver for Names {
 
     fn cluster_name(&self) -> &str {
         &self.node.cluster
+    }
+
+    fn node_labels(&self) -> &[String] {
+        &self.node_labels
+    }
+
+    fn service(&self, addr: Addr, protocol: u8, port: u16) -> Option<ServiceRef> {
+        let (namespace, name) = self.snapshot.policy.directory().service(addr, protocol, port)?;
+        Some(ServiceRef { name: name.to_string(), namespace: namespace.to_string() })
     }
 
     fn interface(&self, port: PortId) -> Option<Interface> {

@@ -44,6 +44,8 @@ pub enum Request {
     Metrics,
     /// Frames; answered in parts.
     Capture(Box<super::capture::CaptureRequest>),
+    /// What records of this node can name.
+    Known,
     /// Flows; answered by the flow log.
     Observe(flowlog::api::ObserveRequest),
 }
@@ -56,6 +58,7 @@ mod tests {
     fn the_wire_format_is_stable() {
         let cases = [
             (Request::Status, r#""status""#),
+            (Request::Known, r#""known""#),
             (Request::Conntrack { limit: 5 }, r#"{"conntrack":{"limit":5}}"#),
             (Request::Fqdns { name: None, endpoint: None }, r#"{"fqdns":{}}"#),
             (

@@ -73,6 +73,10 @@ fn errors_name_line_column_and_what_was_meant() {
             "dns:\n  refusal: nxdomain\n  answerTimeout: 1ms\n",
             "sluice.yaml:3:3: dns.answerTimeout: must be from 10ms to 30s",
         ),
+        (
+            "node: {labels: {\"a=b\": c}}\n",
+            "sluice.yaml: node.labels: `a=b: c` is no label; write one as in zone: eu-1",
+        ),
         ("dns: {maxNames: 0}\n", "sluice.yaml: dns.maxNames: must be from 1 to 1000000"),
         (
             "dns:\n  refusal: refuse\n",

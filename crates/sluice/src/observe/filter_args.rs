@@ -1,9 +1,13 @@
 //! The filter flags, kept in the order in which they were typed, because `--not` negates the next one.
 
+use crate::api::client;
+use crate::api::names::Known;
+use crate::api::request::Request;
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use flowlog::Filters;
 use flowlog::filter::FilterBuilder;
+use std::path::Path;
 
 /// Flags with a value: name, letter, what it says.
 const VALUED: &[(&str, Option<char>, &str)] = &[
@@ -157,6 +161,79 @@ impl FilterArgs {
         }
         notes
     }
+
+    /// Filters that match nothing because the node behind that socket does not have the names they ask for.
+    pub(super) fn notes_from(&self, socket: &Path) -> Vec<String> {
+        if !self.typed().any(|(name, _)| Asked::by(name).is_some()) {
+            return Vec::new();
+        }
+        // Whoever cannot say it (no service, an older one) is asked for flows all the same, and that tells why.
+        let known = client::ask(socket, &Request::Known).ok();
+        known
+            .and_then(|known| serde_json::from_value(known).ok())
+            .map_or_else(Vec::new, |known| self.notes_of(&known))
+    }
+
+    /// Filters that match nothing because the node does not have those names; each sort is told once.
+    fn notes_of(&self, known: &Known) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut notes = Vec::new();
+        for (name, value) in self.typed() {
+            let Some(asked) = Asked::by(name) else { continue };
+            if let Some(why) = asked.missing(known, value).filter(|_| !told.contains(&asked)) {
+                told.push(asked);
+                notes.push(format!("--{name} {value} finds nothing here: {why}"));
+            }
+        }
+        notes
+    }
+}
+
+/// Names that a node has only where somebody wrote them down.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Asked {
+    Service,
+    Workload,
+    Cluster,
+    NodeLabel,
+}
+
+impl Asked {
+    /// What a flag asks.
+    fn by(flag: &str) -> Option<Self> {
+        let plain = flag.strip_prefix("from-").or_else(|| flag.strip_prefix("to-")).unwrap_or(flag);
+        Some(match plain {
+            "service" => Self::Service,
+            "workload" => Self::Workload,
+            "cluster" => Self::Cluster,
+            "node-label" => Self::NodeLabel,
+            _ => return None,
+        })
+    }
+
+    /// Why nothing can match.
+    fn missing(self, known: &Known, value: &str) -> Option<String> {
+        let other_cluster = !value.contains('*') && value != known.cluster;
+        Some(match self {
+            Self::Service if !known.services => {
+                "no service of the node's inventory has an address (services, ips)".to_owned()
+            }
+            Self::Workload if !known.workloads => {
+                "the node's inventory does not say what its pods belong to \
+                (pods, workload), nor do their names"
+                    .to_owned()
+            }
+            Self::Cluster if other_cluster => {
+                format!("the node's cluster is {} (node.cluster in sluice.yaml)", known.cluster)
+            }
+            Self::NodeLabel if !known.node_labels => {
+                "the node has no labels (node.labels in sluice.yaml, or \
+                nodes, labels in its inventory)"
+                    .to_owned()
+            }
+            _ => return None,
+        })
+    }
 }
 
 impl FromArgMatches for FilterArgs {
@@ -204,5 +281,43 @@ impl Args for FilterArgs {
 
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes(typed: &[(&str, &str)], known: &Known) -> Vec<String> {
+        let typed = typed.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        FilterArgs { typed }.notes_of(known)
+    }
+
+    #[test]
+    fn what_finds_nothing_for_want_of_names_is_told_once() {
+        let typed = [
+            ("to-service", "shop/api"),
+            ("service", "web"),
+            ("node-label", "zone=a"),
+            ("from-workload", "Deployment/web"),
+            ("cluster", "e*"),
+            ("to-cluster", "west"),
+            ("from-cluster", "west"),
+            ("pod", "a"),
+        ];
+        let nothing = Known { cluster: "east".into(), node_labels: false, services: false, workloads: false };
+        assert_eq!(
+            notes(&typed, &nothing),
+            [
+                "--to-service shop/api finds nothing here: no service of the node's inventory has an address (services, ips)",
+                "--node-label zone=a finds nothing here: the node has no labels (node.labels in sluice.yaml, or nodes, labels in its inventory)",
+                "--from-workload Deployment/web finds nothing here: the node's inventory does not say what its pods belong to (pods, workload), nor do their names",
+                "--to-cluster west finds nothing here: the node's cluster is east (node.cluster in sluice.yaml)",
+            ]
+        );
+        let all = Known { node_labels: true, services: true, workloads: true, cluster: "west".into() };
+        assert_eq!(notes(&typed, &all), [""; 0]);
+        assert_eq!(notes(&[("cluster", "east")], &nothing), [""; 0]);
+        assert_eq!(notes(&[("pod", "a"), ("verdict", "DROPPED")], &nothing), [""; 0]);
     }
 }

@@ -10,6 +10,7 @@ use flowlog::record::Record;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes read from the socket at once: some two hundred records.
@@ -55,13 +56,8 @@ impl Told {
     }
 }
 
-/// Asks the node service.
-pub(super) fn server<W: Write>(
-    server: &str,
-    request: ObserveRequest,
-    printer: &mut Printer<W>,
-    told: Told,
-) -> Result<()> {
+/// The node service's socket.
+pub(super) fn socket(server: &str) -> Result<&Path> {
     let path = server.strip_prefix("unix://").unwrap_or(server);
     if !path.contains('/') && path.contains(':') {
         bail!(
@@ -69,8 +65,19 @@ pub(super) fn server<W: Write>(
                `hubble observe --server {server}` speaks to a Hubble API"
         );
     }
-    let mut stream = UnixStream::connect(path)
-        .with_context(|| format!("cannot reach the node service on {path}; is `sluice run` running?"))?;
+    Ok(Path::new(path))
+}
+
+/// Asks the node service.
+pub(super) fn server<W: Write>(
+    socket: &Path,
+    request: ObserveRequest,
+    printer: &mut Printer<W>,
+    told: Told,
+) -> Result<()> {
+    let mut stream = UnixStream::connect(socket).with_context(|| {
+        format!("cannot reach the node service on {}; is `sluice run` running?", socket.display())
+    })?;
     let mut line = serde_json::to_vec(&Request::Observe(request))?;
     line.push(b'\n');
     stream.write_all(&line).context("ask")?;
