@@ -108,10 +108,18 @@ fn history(folder: &Path, records: u64) {
     let pod = testing::record(0).source.expect("a source");
     let name = format!("{}/{}", pod.namespace, pod.pod_name);
     let port = FlowFilter { destination_port: vec!["8085".into()], ..filter(&name, Verdict::Forwarded) };
+    let address_and_port = FlowFilter {
+        destination_ip: vec!["10.0.0.3".into()],
+        source_port: vec!["40000".into()],
+        ..FlowFilter::default()
+    };
     for (what, filters) in [
         ("pod and verdict dropped", vec![filter(&name, Verdict::Dropped)]),
         ("pod and verdict forwarded", vec![filter(&name, Verdict::Forwarded)]),
         ("pod, verdict and port", vec![port]),
+        ("port", vec![FlowFilter { destination_port: vec!["53".into()], ..FlowFilter::default() }]),
+        ("address", vec![FlowFilter { source_ip: vec!["10.0.0.7".into()], ..FlowFilter::default() }]),
+        ("address and port of few", vec![address_and_port]),
         ("no such pod", vec![filter("ns-1/none", Verdict::Dropped)]),
         ("everything", Vec::new()),
     ] {

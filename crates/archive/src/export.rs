@@ -23,7 +23,7 @@ mod worker;
 
 pub use config::{ConfigError, ExportConfig};
 pub use file::{FileOptions, RotatingFile};
-pub use line::{Lines, Render};
+pub use line::{Lines, Render, RenderError};
 pub use redact::REDACTED;
 pub use stats::{Report, Snapshot};
 pub use target::Target;

@@ -55,6 +55,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Least size of a store.
 pub const MIN_BYTES: u64 = 32 << 20;
 
+/// Least share of a file: what an empty one takes is little against it.
+const MIN_FILE: u64 = 1 << 20;
+
 /// Where, how much, how long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -71,7 +74,7 @@ pub struct Settings {
 impl Settings {
     /// Bytes at which a file is full.
     fn file_bytes(&self) -> u64 {
-        (self.max_bytes / store::FILES).max(1 << 20)
+        (self.max_bytes / store::FILES).max(MIN_FILE)
     }
 }
 
@@ -323,7 +326,10 @@ fn write(mut writer: Writer, log: &Store, shared: &Shared, folder: &Folder) {
         let ended = batch.records.is_empty() && (batch.closed || stop);
         let resting = failed.is_some_and(|at| at.elapsed() < RETRY);
         if !resting && (writer.is_due() || ended || asked(shared) && cursor.number() >= wanted()) {
-            let flushed = writer.flush();
+            let mut flushed = writer.flush();
+            if flushed.is_ok() && writer.is_full() {
+                flushed = writer.maintain(SystemTime::now());
+            }
             if note(flushed, &mut writer, shared, folder, &mut failed) {
                 let mut progress = shared.progress.lock().unwrap_or_else(PoisonError::into_inner);
                 progress.complete = cursor.number();

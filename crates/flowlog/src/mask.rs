@@ -1,8 +1,11 @@
 //! Field masks: which fields of a record are wanted, as protobuf's `FieldMask` has it.
 
+mod picked;
+
 use crate::record::Record;
 use crate::schema::{FLOW, Shape, field};
-use serde_json::{Map, Value};
+use picked::Picked;
+use serde::Serialize;
 
 /// Most paths, far above the number of fields.
 const MAX_PATHS: usize = 256;
@@ -57,12 +60,10 @@ impl FieldMask {
         self.root.0.is_empty()
     }
 
-    /// The record's JSON with nothing but the wanted fields.
+    /// The record with nothing but the wanted fields, in the order in which a record has them.
     #[must_use]
-    pub fn apply(&self, record: &Record) -> Value {
-        let mut value = serde_json::to_value(record).unwrap_or_default();
-        self.root.prune(&mut value);
-        value
+    pub fn apply<'a>(&'a self, record: &'a Record) -> impl Serialize + 'a {
+        Picked { node: &self.root, value: record }
     }
 }
 
@@ -85,17 +86,8 @@ impl Node {
         }
     }
 
-    fn prune(&self, value: &mut Value) {
-        if let (Value::Object(fields), false) = (&mut *value, self.0.is_empty()) {
-            let mut kept = Map::new();
-            for (name, node) in &self.0 {
-                if let Some(mut value) = fields.remove(name) {
-                    node.prune(&mut value);
-                    kept.insert(name.clone(), value);
-                }
-            }
-            *fields = kept;
-        }
+    fn get(&self, name: &str) -> Option<&Self> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, node)| node)
     }
 }
 
@@ -125,20 +117,29 @@ mod tests {
     use super::*;
     use crate::testing::{Names, event};
 
+    fn json(value: &impl Serialize) -> String {
+        serde_json::to_string(value).expect("JSON")
+    }
+
     #[test]
     fn keeps_what_is_named_and_nothing_else() {
         let record = Record::from_event(&event(), &Names, 1);
-        let masked = |paths: &[&str]| FieldMask::new(paths).expect("paths").apply(&record).to_string();
+        let masked = |paths: &[&str]| json(&FieldMask::new(paths).expect("paths").apply(&record));
         assert_eq!(
             masked(&["verdict", "source.pod_name", "l4.TCP.flags.SYN", "extensions.epoch", "auth_type"]),
             concat!(
-                r#"{"extensions":{"epoch":"7"},"l4":{"TCP":{"flags":{"SYN":true}}},"#,
-                r#""source":{"pod_name":"frontend"},"verdict":"FORWARDED"}"#
+                r#"{"verdict":"FORWARDED","l4":{"TCP":{"flags":{"SYN":true}}},"#,
+                r#""source":{"pod_name":"frontend"},"extensions":{"epoch":"7"}}"#
             )
         );
-        let whole = serde_json::to_value(&record).expect("JSON");
-        assert_eq!(masked(&[]), whole.to_string());
-        let source = format!("{{\"source\":{}}}", whole["source"]);
+        assert_eq!(
+            masked(&["l4.UDP.source_port"]),
+            r#"{"l4":{}}"#,
+            "the message is there, of another protocol"
+        );
+        assert_eq!(masked(&["tunnel", "l7.http.url"]), "{}");
+        assert_eq!(masked(&[]), json(&record));
+        let source = format!("{{\"source\":{}}}", json(&record.source));
         assert_eq!(masked(&["source", "source.identity"]), source, "the wider path wins");
         assert_eq!(masked(&["source.identity", "source"]), source, "in any order");
     }

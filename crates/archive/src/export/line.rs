@@ -4,11 +4,10 @@
 use super::config::{ExportConfig, FlowLog};
 use super::redact::Redactor;
 use flowlog::filter::CompiledFilters;
+use flowlog::mask::FieldMask;
 use flowlog::record::Time;
 use flowlog::{Filters, Record};
 use serde::Serialize;
-use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 
 /// Whole lines, back to back, each with its newline.
 #[derive(Debug, Default)]
@@ -107,12 +106,23 @@ struct Envelope<'a, F: Serialize> {
     time: Option<Time>,
 }
 
+/// Why no lines can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RenderError {
+    /// A filter.
+    #[error(transparent)]
+    Filter(#[from] flowlog::filter::FilterError),
+    /// A mask.
+    #[error(transparent)]
+    Mask(#[from] flowlog::mask::MaskError),
+}
+
 /// Makes lines of records: filters, redaction, field mask.
 #[derive(Clone, Debug)]
 pub struct Render {
     filters: CompiledFilters,
     redact: Option<Redactor>,
-    mask: Option<Mask>,
+    mask: FieldMask,
 }
 
 impl Render {
@@ -120,14 +130,14 @@ impl Render {
     ///
     /// # Errors
     ///
-    /// A filter that cannot be read; the file was not checked then.
-    pub fn new(config: &ExportConfig, log: &FlowLog) -> Result<Self, flowlog::filter::FilterError> {
+    /// A filter or a mask that cannot be read; the file was not checked then.
+    pub fn new(config: &ExportConfig, log: &FlowLog) -> Result<Self, RenderError> {
         let filters =
             Filters { allowlist: log.include_filters.0.clone(), denylist: log.exclude_filters.0.clone() };
         Ok(Self {
             filters: filters.compile()?,
             redact: Redactor::new(log.redact.as_ref().unwrap_or(&config.redact)),
-            mask: (!log.field_mask.is_empty()).then(|| Mask::new(log.field_mask.paths())),
+            mask: log.field_mask.compile()?,
         })
     }
 
@@ -139,55 +149,10 @@ impl Render {
         let (node_name, time) = (record.node_name.as_str(), record.time);
         let seen = self.redact.as_ref().map(|redact| redact.apply(record));
         let flow = seen.as_deref().unwrap_or(record);
-        match &self.mask {
-            None => lines.add(&Envelope { flow, node_name, time }),
-            Some(mask) => {
-                let value = serde_json::to_value(flow).unwrap_or_default();
-                lines.add(&Envelope { flow: mask.apply(value), node_name, time });
-            }
-        }
-    }
-}
-
-/// Fields that stay, as a tree; an empty one stays whole.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Mask(BTreeMap<String, Mask>);
-
-impl Mask {
-    fn new<'a>(paths: impl Iterator<Item = &'a str>) -> Self {
-        let mut mask = Self::default();
-        for path in paths {
-            mask.insert(path);
-        }
-        mask
-    }
-
-    fn insert(&mut self, path: &str) {
-        let (head, tail) = path.split_once('.').map_or((path, None), |(head, tail)| (head, Some(tail)));
-        let known = self.0.get(head).is_some_and(|inner| inner.0.is_empty());
-        match tail {
-            // The whole of a group says more than one of its fields, whichever comes first.
-            None => drop(self.0.insert(head.to_owned(), Self::default())),
-            Some(_) if known => {}
-            Some(tail) => self.0.entry(head.to_owned()).or_default().insert(tail),
-        }
-    }
-
-    fn apply(&self, value: Value) -> Value {
-        if self.0.is_empty() {
-            return value;
-        }
-        match value {
-            Value::Object(fields) => {
-                let keep = |(key, value): (String, Value)| {
-                    let mask = self.0.get(&key)?;
-                    Some((key, mask.apply(value)))
-                };
-                Value::Object(fields.into_iter().filter_map(keep).collect::<Map<_, _>>())
-            }
-            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.apply(item)).collect()),
-            // Deeper than the field goes: there is no such part of it.
-            _ => Value::Null,
+        if self.mask.is_empty() {
+            lines.add(&Envelope { flow, node_name, time });
+        } else {
+            lines.add(&Envelope { flow: self.mask.apply(flow), node_name, time });
         }
     }
 }
@@ -212,43 +177,25 @@ mod tests {
         assert_eq!((lines.left(), lines.rest().len(), lines.first()), (0, 0, None));
     }
 
-    fn masked(paths: &[&str], value: Value) -> Value {
-        Mask::new(paths.iter().copied()).apply(value)
-    }
-
-    #[test]
-    fn masks_keep_what_they_name() {
-        let flow = serde_json::json!({
-            "time": "t", "source": {"pod_name": "a", "labels": ["x"], "workloads": [{"name": "w", "kind": "k"}]},
-            "l4": {"TCP": {"source_port": 1, "destination_port": 2}}, "verdict": "DROPPED",
-        });
-        let cases = [
-            (vec!["verdict"], serde_json::json!({"verdict": "DROPPED"})),
-            (vec!["source.pod_name", "time"], serde_json::json!({"time": "t", "source": {"pod_name": "a"}})),
-            (vec!["source", "source.pod_name"], serde_json::json!({"source": flow["source"]})),
-            (vec!["source.pod_name", "source"], serde_json::json!({"source": flow["source"]})),
-            (vec!["source.workloads.name"], serde_json::json!({"source": {"workloads": [{"name": "w"}]}})),
-            (vec!["l4.TCP.destination_port"], serde_json::json!({"l4": {"TCP": {"destination_port": 2}}})),
-            (vec!["uuid"], serde_json::json!({})),
-        ];
-        for (paths, expected) in cases {
-            assert_eq!(masked(&paths, flow.clone()), expected, "{paths:?}");
-        }
-    }
-
     #[test]
     fn a_line_is_what_observe_reads() {
-        let config = ExportConfig::parse("flowLogs: [{name: a, filePath: /a}]").expect("valid");
-        let render = Render::new(&config, &config.flow_logs[0]).expect("valid");
         let record = Record {
             uuid: "u".into(),
             node_name: "node-1".into(),
             time: Some(Time::from_nanos(1_000_000_001)),
             ..Record::default()
         };
-        let mut lines = Lines::default();
-        render.add(&record, &mut lines);
-        let text = std::str::from_utf8(lines.rest()).expect("UTF-8");
+        let line = |mask: &str| {
+            let text = format!("flowLogs: [{{name: a, filePath: /a, fieldMask: [{mask}]}}]");
+            let config = ExportConfig::parse(&text).expect("valid");
+            let render = Render::new(&config, &config.flow_logs[0]).expect("valid");
+            let mut lines = Lines::default();
+            render.add(&record, &mut lines);
+            String::from_utf8(lines.rest().to_vec()).expect("UTF-8")
+        };
+        let envelope = "\"node_name\":\"node-1\",\"time\":\"1970-01-01T00:00:01.000000001Z\"}\n";
+        assert_eq!(line("uuid, source.pod_name"), format!("{{\"flow\":{{\"uuid\":\"u\"}},{envelope}"));
+        let text = &line("");
         assert_eq!(
             text,
             "{\"flow\":{\"time\":\"1970-01-01T00:00:01.000000001Z\",\"uuid\":\"u\",\"node_name\":\"node-1\"},\

@@ -1,8 +1,9 @@
 //! Records out of the store.
 //!
-//! A filter is asked twice. First of shapes, where it can only say "perhaps": what it asks of a row is left out, and
-//! so is what hides records. Blocks without a shape that may match are not unpacked. Then, as it is, of every record
-//! whose shape may match: the answer is that of a walk through everything.
+//! A filter is asked three times. First of shapes, where it can only say "perhaps": what it asks of a row is left out,
+//! and so is what hides records. Blocks without a shape that may match are not unpacked. Then what it asks of addresses
+//! and ports, of each row whose shape may match, before a record is made of it. At last, as it is, of the records that
+//! are left: the answer is that of a walk through everything.
 
 use super::block::{self, Summary};
 use super::row;
@@ -61,6 +62,8 @@ pub struct Question {
     selection: Selection,
     /// `None`: every shape may match.
     perhaps: Option<CompiledFilters>,
+    /// `None`: every row may match.
+    outline: Option<CompiledFilters>,
     times: (Option<i128>, Option<i128>),
     /// Whether to look at every record, as a test does.
     #[cfg(test)]
@@ -78,6 +81,7 @@ impl Question {
         Ok(Self {
             selection: Selection::new(request)?,
             perhaps: perhaps(&request.filters)?,
+            outline: outlines(&request.filters)?,
             times: (nanos(request.since), nanos(request.until)),
             #[cfg(test)]
             everything: false,
@@ -139,12 +143,34 @@ fn perhaps(filters: &Filters) -> Result<Option<CompiledFilters>, FilterError> {
             reply: f.reply,
             node_name: f.node_name,
             node_labels: f.node_labels,
+            ip_version: f.ip_version,
+            encrypted: f.encrypted,
             policy: f.policy,
             ..FlowFilter::default()
         }
     };
     let allowlist = filters.allowlist.iter().map(of_shapes).collect();
     Filters { allowlist, denylist: Vec::new() }.compile().map(Some)
+}
+
+/// What can be asked of addresses and ports alone.
+fn outlines(filters: &Filters) -> Result<Option<CompiledFilters>, FilterError> {
+    let of_outlines = |f: &FlowFilter| FlowFilter {
+        source_ip: f.source_ip.clone(),
+        source_ip_xlated: f.source_ip_xlated.clone(),
+        source_port: f.source_port.clone(),
+        destination_ip: f.destination_ip.clone(),
+        destination_port: f.destination_port.clone(),
+        tcp_flags: f.tcp_flags.clone(),
+        ..FlowFilter::default()
+    };
+    let allowlist: Vec<FlowFilter> = filters.allowlist.iter().map(of_outlines).collect();
+    // One that asks nothing of them lets every row pass.
+    if allowlist.iter().any(|filter| *filter == FlowFilter::default()) {
+        return Ok(None);
+    }
+    let any = !allowlist.is_empty();
+    any.then(|| Filters { allowlist, denylist: Vec::new() }.compile()).transpose()
 }
 
 /// Shapes that a question has met: files have many in common.
@@ -230,6 +256,7 @@ fn scan_file(
         return Ok(ControlFlow::Continue(()));
     }
     let perhaps = question.perhaps.as_ref().filter(|_| !everything);
+    let outlines = question.outline.as_ref().filter(|_| !everything);
     let texts = reader.shapes()?;
     let shapes = texts.iter().map(|json| known.get(json, perhaps)).collect::<Result<Vec<_>, _>>()?;
     drop(texts);
@@ -245,6 +272,7 @@ fn scan_file(
             continue;
         }
         let (rows, texts) = block::decode(&reader.rows(block)?)?;
+        let mut outline = Record::default();
         let mut one = |at: usize| {
             let position = Position { file, block, row: at };
             let Some(row) = rows.get(at) else { return ControlFlow::Continue(()) };
@@ -254,6 +282,12 @@ fn scan_file(
                 || from.is_some_and(|from| position < from)
             {
                 return ControlFlow::Continue(());
+            }
+            if let Some(filter) = outlines {
+                row::outline(shape, row, &texts, &mut outline);
+                if !filter.matches(&outline) {
+                    return ControlFlow::Continue(());
+                }
             }
             let record = row::join(shape, row, &texts);
             if question.selection.matches(&record) {

@@ -150,6 +150,23 @@ pub(super) fn split(record: &mut Record, seq: u64, texts: &mut Texts) -> Row {
     row
 }
 
+/// Puts together what a record says of its packet, in place of what `outline` said: addresses and ports, which can be
+/// asked for before anything else is.
+pub(super) fn outline(shape: &Record, row: &Row, texts: &[impl AsRef<str>], outline: &mut Record) {
+    outline.l4.clone_from(&shape.l4);
+    ports(row, &mut outline.l4);
+    match (&shape.ip, &mut outline.ip) {
+        (None, ip) => *ip = None,
+        (Some(_), ip) => {
+            let ip = ip.get_or_insert_default();
+            let places = [&mut ip.source, &mut ip.destination, &mut ip.source_xlated];
+            for (place, id) in places.into_iter().zip(row.addresses) {
+                text(texts, id).clone_into(place);
+            }
+        }
+    }
+}
+
 /// Puts a record together again.
 pub(super) fn join(shape: &Record, row: &Row, texts: &[impl AsRef<str>]) -> Record {
     let text = |id| text(texts, id);
@@ -163,14 +180,7 @@ pub(super) fn join(shape: &Record, row: &Row, texts: &[impl AsRef<str>]) -> Reco
         let [source, destination, xlated] = row.addresses.map(|id| text(id).to_owned());
         (ip.source, ip.destination, ip.source_xlated) = (source, destination, xlated);
     }
-    match &mut record.l4 {
-        Some(L4::Tcp(tcp)) => {
-            (tcp.source_port, tcp.destination_port) = row.ports;
-            tcp.flags = row.tcp_flags.map(flags_from_bits);
-        }
-        Some(L4::Udp(ports) | L4::Sctp(ports)) => (ports.source_port, ports.destination_port) = row.ports,
-        _ => {}
-    }
+    ports(row, &mut record.l4);
     text(row.summary).clone_into(&mut record.summary);
     record.l7 = from_json(text(row.l7));
     record.trace_context = from_json(text(row.trace));
@@ -185,6 +195,17 @@ pub(super) fn join(shape: &Record, row: &Row, texts: &[impl AsRef<str>]) -> Reco
         });
     }
     record
+}
+
+fn ports(row: &Row, l4: &mut Option<L4>) {
+    match l4 {
+        Some(L4::Tcp(tcp)) => {
+            (tcp.source_port, tcp.destination_port) = row.ports;
+            tcp.flags = row.tcp_flags.map(flags_from_bits);
+        }
+        Some(L4::Udp(ports) | L4::Sctp(ports)) => (ports.source_port, ports.destination_port) = row.ports,
+        _ => {}
+    }
 }
 
 impl Row {

@@ -4,22 +4,34 @@
 //! Everything in a commit is in the file or none of it is: the library is copy-on-write with a synced commit.
 
 use super::block::{self, Damaged, Summary};
-use redb::{Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition,
+};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 /// Version of what is in the tables.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// By the number of the first: chunks of shapes as JSON.
-const SHAPES: TableDefinition<'_, u32, &[u8]> = TableDefinition::new("shapes");
-/// By block.
-const SUMMARIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("summaries");
-/// By block.
-const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
+/// By the number of the first and part: chunks of shapes as JSON.
+const SHAPES: Blobs = TableDefinition::new("shapes");
+/// By block and part.
+const SUMMARIES: Blobs = TableDefinition::new("summaries");
+/// By block and part.
+const ROWS: Blobs = TableDefinition::new("rows");
+
+/// Bytes by a number, in parts: see [`key`].
+type Blobs = TableDefinition<'static, u64, &'static [u8]>;
+
+/// Bytes of a part. A value takes a page of its own, of a power of two; this fits one with its key. As a whole, what is
+/// larger would leave up to half of its page empty.
+const PART: usize = (16 << 10) - 256;
+
+/// Bits of a key that number the part: enough for what a block can be at most.
+const PART_BITS: u32 = 16;
 
 /// Pages that a file keeps in memory.
 const CACHE: usize = 4 << 20;
@@ -121,14 +133,13 @@ impl Writable {
             {
                 let mut summaries = txn.open_table(SUMMARIES)?;
                 let mut rows = txn.open_table(ROWS)?;
-                for old in commit.replaces.clone() {
-                    summaries.remove(old)?;
-                    rows.remove(old)?;
-                }
-                summaries.insert(commit.block, block::pack(commit.summary).as_slice())?;
-                rows.insert(commit.block, commit.rows)?;
+                let old = key(commit.replaces.start)..key(commit.replaces.end);
+                summaries.retain_in(old.clone(), |_, _| false)?;
+                rows.retain_in(old, |_, _| false)?;
+                put(&mut summaries, commit.block, &block::pack(commit.summary))?;
+                put(&mut rows, commit.block, commit.rows)?;
                 if let Some((first, shapes)) = commit.shapes {
-                    txn.open_table(SHAPES)?.insert(first, block::pack(&shapes).as_slice())?;
+                    put(&mut txn.open_table(SHAPES)?, first.into(), &block::pack(&shapes))?;
                 }
             }
             txn.commit()?;
@@ -152,12 +163,60 @@ fn ends(txn: &ReadTransaction) -> Result<Option<Ends>, SegmentError> {
         return Err(SegmentError::Damaged);
     }
     let mut ends = Ends { created: read("created")?.unwrap_or(0), ..Ends::default() };
-    if let Some((first, chunk)) = txn.open_table(SHAPES)?.last()? {
-        let chunk: Vec<String> = block::unpack(chunk.value())?;
-        ends.next_shape = first.value() + u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+    let shapes = txn.open_table(SHAPES)?;
+    if let Some(last) = last(&shapes)? {
+        let chunk: Vec<String> = block::unpack(&get(&shapes, last)?)?;
+        let next = last.saturating_add(chunk.len() as u64);
+        ends.next_shape = u32::try_from(next).map_err(|_| SegmentError::Damaged)?;
     }
-    ends.next_block = txn.open_table(SUMMARIES)?.last()?.map_or(0, |(block, _)| block.value() + 1);
+    ends.next_block = last(&txn.open_table(SUMMARIES)?)?.map_or(0, |block| block + 1);
     Ok(Some(ends))
+}
+
+/// Where the parts of `id` begin.
+const fn key(id: u64) -> u64 {
+    id << PART_BITS
+}
+
+/// Stores bytes under a number.
+fn put(table: &mut Table<'_, u64, &'static [u8]>, id: u64, bytes: &[u8]) -> Result<(), SegmentError> {
+    for (part, bytes) in (0..1 << PART_BITS).zip(bytes.chunks(PART)) {
+        table.insert(key(id) + part, bytes)?;
+    }
+    Ok(())
+}
+
+/// The bytes under a number.
+fn get(table: &impl ReadableTable<u64, &'static [u8]>, id: u64) -> Result<Vec<u8>, SegmentError> {
+    let mut bytes = Vec::new();
+    for part in table.range(key(id)..key(id + 1))? {
+        bytes.extend_from_slice(part?.1.value());
+    }
+    if bytes.is_empty() { Err(SegmentError::Damaged) } else { Ok(bytes) }
+}
+
+/// The highest number.
+fn last(table: &impl ReadableTable<u64, &'static [u8]>) -> Result<Option<u64>, SegmentError> {
+    Ok(table.last()?.map(|(key, _)| key.value() >> PART_BITS))
+}
+
+/// All numbers with their bytes, in order.
+fn each(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    mut visit: impl FnMut(u64, &[u8]) -> Result<(), SegmentError>,
+) -> Result<(), SegmentError> {
+    let (mut current, mut bytes) = (None, Vec::new());
+    for part in table.iter()? {
+        let (key, part) = part?;
+        let id = key.value() >> PART_BITS;
+        if let Some(before) = current.filter(|current| *current != id) {
+            visit(before, &bytes)?;
+            bytes.clear();
+        }
+        current = Some(id);
+        bytes.extend_from_slice(part.value());
+    }
+    current.map_or(Ok(()), |last| visit(last, &bytes))
 }
 
 /// Makes the tables.
@@ -213,10 +272,10 @@ impl Reader {
     pub(super) fn summaries(&self) -> Result<Vec<(u64, Summary)>, SegmentError> {
         guard(|| {
             let mut list = Vec::new();
-            for entry in self.txn.open_table(SUMMARIES)?.iter()? {
-                let (block, summary) = entry?;
-                list.push((block.value(), block::unpack(summary.value())?));
-            }
+            each(&self.txn.open_table(SUMMARIES)?, |block, summary| {
+                list.push((block, block::unpack(summary)?));
+                Ok(())
+            })?;
             Ok(list)
         })
     }
@@ -225,24 +284,20 @@ impl Reader {
     pub(super) fn shapes(&self) -> Result<Vec<String>, SegmentError> {
         guard(|| {
             let mut list = Vec::new();
-            for entry in self.txn.open_table(SHAPES)?.iter()? {
-                let (first, chunk) = entry?;
-                if first.value() as usize != list.len() {
+            each(&self.txn.open_table(SHAPES)?, |first, chunk| {
+                if first != list.len() as u64 {
                     return Err(SegmentError::Damaged);
                 }
-                list.extend(block::unpack::<Vec<String>>(chunk.value())?);
-            }
+                list.extend(block::unpack::<Vec<String>>(chunk)?);
+                Ok(())
+            })?;
             Ok(list)
         })
     }
 
     /// The rows of a block, packed.
     pub(super) fn rows(&self, block: u64) -> Result<Vec<u8>, SegmentError> {
-        guard(|| {
-            let table = self.txn.open_table(ROWS)?;
-            let rows = table.get(block)?.ok_or(SegmentError::Damaged)?;
-            Ok(rows.value().to_vec())
-        })
+        guard(|| get(&self.txn.open_table(ROWS)?, block))
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// Shapes in a file at most: bounds what a reader of it holds.
-const MAX_SHAPES: u32 = 8192;
+const MAX_SHAPES: u32 = 16_384;
 
 /// Rows that wait for a disk that refuses them; more are lost.
 const MAX_WAITING: usize = 4 * block::ROWS;
@@ -203,19 +203,22 @@ impl Writer {
 
     /// Begins another file where this one is full or old, and removes what is too much or too old.
     pub(super) fn maintain(&mut self, now: SystemTime) -> Result<(), SegmentError> {
-        if let Some(file) = self.file.as_ref().filter(|file| file.writable.is_some()) {
-            let full = file.next_shape >= MAX_SHAPES
-                || segment::size(&file.path) >= self.folder.settings.file_bytes()
-                || self.folder.is_old(file.created, seconds(now)) && file.next_block > 0;
-            if full {
-                self.flush()?;
-                self.file = None;
-                let begun = self.folder.next(now)?;
-                self.adopt(begun);
-            }
+        let is_old = |file: &File| self.folder.is_old(file.created, seconds(now)) && file.next_block > 0;
+        if self.is_full() || self.file.as_ref().is_some_and(is_old) {
+            self.flush()?;
+            self.file = None;
+            let begun = self.folder.next(now)?;
+            self.adopt(begun);
         }
         self.folder.retain(now);
         Ok(())
+    }
+
+    /// Whether the file has its share of the store, or as many shapes as a file may have.
+    pub(super) fn is_full(&self) -> bool {
+        self.file.as_ref().filter(|file| file.writable.is_some()).is_some_and(|file| {
+            file.next_shape >= MAX_SHAPES || segment::size(&file.path) >= self.folder.settings.file_bytes()
+        })
     }
 
     /// The end: what waits is written.

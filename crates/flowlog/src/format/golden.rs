@@ -355,7 +355,7 @@ fn masks_keep_the_envelope() {
     Printer::new(&mut out, options).record(&of(event())).expect("memory");
     assert_eq!(
         String::from_utf8(out).expect("text"),
-        "{\"flow\":{\"destination\":{\"pod_name\":\"api\"},\"verdict\":\"FORWARDED\"},\"node_name\":\"node-1\",\
+        "{\"flow\":{\"verdict\":\"FORWARDED\",\"destination\":{\"pod_name\":\"api\"}},\"node_name\":\"node-1\",\
          \"time\":\"2025-11-21T10:00:00.123000000Z\"}\n"
     );
 }

@@ -3,7 +3,6 @@
 use super::Options;
 use crate::record::{Record, Time};
 use serde::Serialize;
-use serde_json::Value;
 use std::io::{self, Write};
 
 /// The envelope.
@@ -22,7 +21,7 @@ pub(super) fn write(out: &mut dyn Write, record: &Record, o: &Options) -> io::Re
     if o.mask.is_empty() {
         serde_json::to_writer(&mut *out, &Line { flow: record, node_name, time })?;
     } else {
-        serde_json::to_writer(&mut *out, &Line::<Value> { flow: o.mask.apply(record), node_name, time })?;
+        serde_json::to_writer(&mut *out, &Line { flow: o.mask.apply(record), node_name, time })?;
     }
     out.write_all(b"\n")
 }

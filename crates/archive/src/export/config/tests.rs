@@ -86,8 +86,16 @@ fn errors_name_the_place_and_what_to_write() {
             "4:8: flowLogs[0].end: `soon` is no moment: write it as in `2026-12-31T23:59:59Z`",
         ),
         (
-            "flowLogs:\n- name: a\n  filePath: /a\n  fieldMask: [time, source.pod, sorce.pod_name]\n",
-            "4:33: flowLogs[0].fieldMask[2]: a flow has no field `sorce`; did you mean `source`?",
+            "flowLogs:\n- name: a\n  filePath: /a\n  fieldMask: [time, source.pod_name, sorce.pod_name]\n",
+            "4:38: flowLogs[0].fieldMask[2]: a flow has no field `sorce.pod_name`; did you mean `source`?",
+        ),
+        (
+            "flowLogs:\n- name: a\n  filePath: /a\n  fieldMask: [source.podname]\n",
+            "4:15: flowLogs[0].fieldMask[0]: a flow has no field `source.podname`; did you mean `source.pod_name`?",
+        ),
+        (
+            "flowLogs:\n- name: a\n  filePath: /a\n  fieldMask: [source.workloads.name]\n",
+            "4:15: flowLogs[0].fieldMask[0]: a flow has no field `source.workloads.name`; `source.workloads` is one, to be taken whole",
         ),
         (
             "flowLogs:\n- name: a\n  syslog: {address: 'http://h'}\n",
@@ -106,6 +114,15 @@ fn errors_name_the_place_and_what_to_write() {
     for (text, expected) in cases {
         assert_eq!(parse(text).map(|_| ()), Err(expected.to_owned()), "{text}");
     }
+}
+
+#[test]
+fn filters_are_read_as_other_tools_write_them() {
+    let text = "flowLogs:\n- name: a\n  filePath: /a\n  includeFilters:\n  - sourcePod: [a/b]\n    verdict: [2]\n    \
+                eventType: [{type: 1, matchSubType: true, subType: 133}]\n";
+    let same = "flowLogs:\n- name: a\n  filePath: /a\n  includeFilters:\n  - source_pod: [a/b]\n    verdict: [DROPPED]\n    \
+                event_type: [{type: 1, match_sub_type: true, sub_type: 133}]\n";
+    assert_eq!(parse(text).expect("valid"), parse(same).expect("valid"));
 }
 
 #[test]

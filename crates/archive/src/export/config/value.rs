@@ -1,6 +1,8 @@
 //! Values with a notation of their own. Each is read by a visitor, so that an error has the place of the value and
 //! not that of the map around it.
 
+use flowlog::mask::{FieldMask as Mask, MaskError};
+use flowlog::schema::{self, FLOW, Shape};
 use flowlog::{Filters, FlowFilter};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
@@ -150,59 +152,6 @@ impl fmt::Display for End {
     }
 }
 
-/// Fields of Hubble's `flow.Flow` at its top.
-const FIELDS: [&str; 46] = [
-    "time",
-    "uuid",
-    "emitter",
-    "verdict",
-    "drop_reason",
-    "auth_type",
-    "ethernet",
-    "IP",
-    "l4",
-    "tunnel",
-    "source",
-    "destination",
-    "Type",
-    "node_name",
-    "node_labels",
-    "source_names",
-    "destination_names",
-    "l7",
-    "reply",
-    "is_reply",
-    "event_type",
-    "source_service",
-    "destination_service",
-    "traffic_direction",
-    "policy_match_type",
-    "trace_observation_point",
-    "trace_reason",
-    "file",
-    "ip_trace_id",
-    "drop_reason_desc",
-    "debug_capture_point",
-    "interface",
-    "proxy_port",
-    "trace_context",
-    "sock_xlate_point",
-    "socket_cookie",
-    "cgroup_id",
-    "Summary",
-    "extensions",
-    "egress_allowed_by",
-    "ingress_allowed_by",
-    "egress_denied_by",
-    "ingress_denied_by",
-    "policy_log",
-    "aggregate",
-    "flags",
-];
-
-/// Most paths in a mask.
-const MAX_PATHS: usize = 64;
-
 /// Fields to write: dotted paths from the top of a flow, as `source.pod_name`.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(transparent)]
@@ -220,26 +169,46 @@ impl FieldMask {
         self.0.iter().map(String::as_str)
     }
 
+    /// Ready to use.
+    ///
+    /// # Errors
+    ///
+    /// A path that names no field; none that was read from a file.
+    pub fn compile(&self) -> Result<Mask, MaskError> {
+        Mask::new(&self.0)
+    }
+
     fn check(path: &str) -> Result<(), String> {
-        let legal =
-            |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if path.len() > 256 || !path.split('.').all(legal) {
-            return Err(format!("`{path}` is no field: write names joined by dots, as in `source.pod_name`"));
-        }
-        let top = path.split('.').next().unwrap_or(path);
-        if FIELDS.contains(&top) {
-            return Ok(());
-        }
-        let near = FIELDS
-            .iter()
-            .map(|name| (strsim::damerau_levenshtein(&top.to_lowercase(), &name.to_lowercase()), name));
-        match near.min() {
-            Some((distance, name)) if distance <= 1 + name.len() / 4 => {
-                Err(format!("a flow has no field `{top}`; did you mean `{name}`?"))
+        let Err(error) = Mask::new([path]) else { return Ok(()) };
+        let MaskError::Unknown { nearest, .. } = &error else { return Err(error.to_string()) };
+        let known = nearest.split('.').filter(|name| !name.is_empty()).count();
+        let wrong = path.split('.').nth(known).unwrap_or_default();
+        match near(nearest, wrong) {
+            Some(name) => {
+                let dot = if known > 0 { "." } else { "" };
+                Err(format!("a flow has no field `{path}`; did you mean `{nearest}{dot}{name}`?"))
             }
-            _ => Err(format!("a flow has no field `{top}`; docs/export.md lists them")),
+            None if known > 0 => {
+                Err(format!("a flow has no field `{path}`; `{nearest}` is one, to be taken whole"))
+            }
+            None => Err(format!("a flow has no field `{path}`; docs/export.md says which it has")),
         }
     }
+}
+
+/// The field of the message `at` whose name is like `wrong`.
+fn near(at: &str, wrong: &str) -> Option<&'static str> {
+    let mut fields = FLOW;
+    for name in at.split('.').filter(|name| !name.is_empty()) {
+        fields = match schema::field(fields, name)? {
+            Shape::Message(inner) => inner,
+            _ => return None,
+        };
+    }
+    let wrong = wrong.to_lowercase();
+    let names =
+        fields.iter().map(|(name, _)| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), *name));
+    names.min().filter(|(distance, name)| *distance <= 1 + name.len() / 4).map(|(_, name)| name)
 }
 
 impl<'de> Deserialize<'de> for FieldMask {
@@ -270,13 +239,10 @@ impl<'de> Deserialize<'de> for FieldMask {
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<FieldMask, A::Error> {
                 let mut paths = Vec::new();
                 while let Some(Path(path)) = seq.next_element()? {
-                    if paths.len() == MAX_PATHS {
-                        return Err(de::Error::custom(format!(
-                            "more than {MAX_PATHS} fields; name the groups"
-                        )));
-                    }
                     paths.push(path);
                 }
+                // Each is a field; that leaves their number.
+                Mask::new(&paths).map_err(de::Error::custom)?;
                 Ok(FieldMask(paths))
             }
             fn visit_unit<E: de::Error>(self) -> Result<FieldMask, E> {
@@ -300,6 +266,28 @@ impl FilterList {
     }
 }
 
+/// One filter, with the liberties that [`FlowFilter::from_json`] takes.
+struct Filter(FlowFilter);
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Filter;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a flow filter")
+            }
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Filter, A::Error> {
+                let fields = serde_json::Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let mut filters = FlowFilter::from_json(&fields.to_string()).map_err(de::Error::custom)?;
+                // One object is one filter.
+                Ok(Filter(filters.pop().unwrap_or_default()))
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
+}
+
 impl<'de> Deserialize<'de> for FilterList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -310,7 +298,7 @@ impl<'de> Deserialize<'de> for FilterList {
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<FilterList, A::Error> {
                 let mut filters = Vec::new();
-                while let Some(filter) = seq.next_element::<FlowFilter>()? {
+                while let Some(Filter(filter)) = seq.next_element()? {
                     filters.push(filter);
                     let all = Filters { allowlist: filters.clone(), denylist: Vec::new() };
                     all.compile().map_err(de::Error::custom)?;

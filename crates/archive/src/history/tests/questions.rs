@@ -1,7 +1,7 @@
 //! The index answers like a walk through everything.
 
 use super::*;
-use flowlog::record::{TrafficDirection, Verdict, message_type};
+use flowlog::record::{TcpFlagSet, TrafficDirection, Verdict, message_type};
 use flowlog::{FlowFilter, filter::EventTypeFilter};
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -40,6 +40,7 @@ prop_compose! {
         labels in text(&["app=app-1", "app in (app-2,app-3)", "!app", "k8s:app=app-4"]),
         ips in text(&["10.0.0.3", "10.0.0.0/28", "fd00::/8"]),
         ports in text(&["8080", "8083", "53"]),
+        syn in any::<bool>(),
         identity in prop::collection::vec(prop::sample::select(vec![1001_u32, 1003, 1011, 5]), 0..2),
         verdict in prop::collection::vec(prop::sample::select(vec![Verdict::Dropped, Verdict::Forwarded, Verdict::Traced]), 0..2),
         kinds in prop::collection::vec(prop::sample::select(vec![message_type::L7, message_type::DROP, 1000]), 0..2),
@@ -49,7 +50,7 @@ prop_compose! {
         path in text(&["/v1/items/1.*", "nothing"]),
         policy in text(&["ns-1/policy-3", "policy-1", "other"]),
         // Which of them are asked for: all at once match nothing.
-        used in 0_u32..1 << 13,
+        used in 0_u32..1 << 14,
     ) -> FlowFilter {
         let on = |bit: u32| used >> bit & 1 == 1;
         let mut f = FlowFilter::default();
@@ -58,6 +59,8 @@ prop_compose! {
         if on(2) { f.source_label = labels; }
         if on(3) && on(4) { f.source_ip = ips; }
         if on(5) && on(4) { f.destination_port = ports; }
+        if on(13) && on(2) { f.destination_ip = vec!["10.0.0.0/30".into()]; }
+        if on(13) && on(9) { f.tcp_flags = vec![TcpFlagSet { syn, ..TcpFlagSet::default() }]; }
         if on(6) { f.destination_identity = identity; }
         if on(7) { f.verdict = verdict; }
         if on(8) && on(0) {
@@ -103,6 +106,29 @@ proptest! {
         }
         prop_assert!(walked == truth);
     }
+}
+
+#[test]
+fn addresses_and_ports_alone_find_what_a_walk_finds() {
+    let filters = [
+        FlowFilter { source_ip: vec!["10.0.0.3".into()], ..FlowFilter::default() },
+        FlowFilter { destination_ip: vec!["10.0.0.0/29".into()], ..FlowFilter::default() },
+        FlowFilter { destination_port: vec!["53".into(), "8083".into()], ..FlowFilter::default() },
+        FlowFilter { source_port: vec!["0".into()], ..FlowFilter::default() },
+        FlowFilter { source_ip_xlated: vec!["10.0.0.3".into()], ..FlowFilter::default() },
+    ];
+    let mut total = 0;
+    for filter in filters {
+        let filters = flowlog::Filters { allowlist: vec![filter.clone()], denylist: Vec::new() };
+        let request = ObserveRequest { filters, ..ObserveRequest::default() };
+        let question = Question::new(&request).expect("valid");
+        let found = answers(store(), &question, Order::OldestFirst);
+        let truth: Vec<Record> =
+            (0..RECORDS).map(record).filter(|r| question.selection().matches(r)).collect();
+        assert!(found == truth, "{filter:?}: {} of {}", found.len(), truth.len());
+        total += found.len();
+    }
+    assert!(total > 100, "{total}");
 }
 
 #[test]
