@@ -13,8 +13,8 @@ mod parts;
 mod resolve;
 
 pub use extensions::{CloseInfo, DefaultDeny, Extensions, Rule};
-pub use json::Time;
-pub(crate) use json::{is_default, u64_string};
+pub(crate) use json::is_default;
+pub use json::{Time, u64_string};
 pub use l4::{Icmp, L4, Opaque, Ports, Tcp, TcpFlagSet};
 pub use l7::{Dns, Http, HttpHeader, Kafka, L7Type, Layer7, Tls};
 pub use names::{

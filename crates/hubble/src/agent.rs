@@ -2,16 +2,26 @@
 //!
 //! A ring in memory, written by the control thread and never by the packet path.
 
+mod line;
+
+pub use line::{Event, Line, Start};
+
 use crate::proto::flow as proto;
 use crate::proto::flow::agent_event::Notification;
+use crate::request::{self, Range};
 use crate::time;
-use flowlog::record::Time;
+use flowlog::record::{Time, u64_string};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Events kept.
 pub const CAPACITY: usize = 1024;
+
+/// How often one who follows is asked whether he is still there.
+const TICK: Duration = Duration::from_millis(500);
 
 /// One thing that the node service did.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,41 +43,54 @@ pub enum AgentEvent {
 }
 
 /// A policy that came or went.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Policy {
     /// Derived-from, name and namespace, as Cilium labels its policies.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
     /// Epoch of the policy from then on.
+    #[serde(with = "u64_string")]
     pub revision: u64,
     /// Rules of the policy.
-    pub rules: usize,
+    #[serde(rename = "rule_count", with = "u64_string")]
+    pub rules: u64,
 }
 
 /// A local endpoint.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Endpoint {
     /// Number.
-    pub id: u16,
+    #[serde(with = "u64_string")]
+    pub id: u64,
     /// Labels of its identity.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// Namespace.
-    pub namespace: String,
     /// Pod.
+    #[serde(rename = "pod_name", skip_serializing_if = "String::is_empty")]
     pub pod: String,
+    /// Namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
 }
 
 /// An address and its identity.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Address {
     /// The address with the length of its prefix.
     pub cidr: String,
     /// Its identity.
     pub identity: u32,
     /// The one it had.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub old_identity: Option<u32>,
-    /// Namespace of the pod that has it.
+    /// Namespace of the pod that has it; empty for what is no pod.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// That pod.
+    #[serde(rename = "pod_name", skip_serializing_if = "String::is_empty")]
     pub pod: String,
 }
 
@@ -114,7 +137,7 @@ impl Policy {
 impl Endpoint {
     fn notification(&self) -> Notification {
         Notification::EndpointUpdate(proto::EndpointUpdateNotification {
-            id: self.id.into(),
+            id: self.id,
             labels: self.labels.clone(),
             error: String::new(),
             pod_name: self.pod.clone(),
@@ -176,6 +199,30 @@ impl AgentLog {
         self.arrived.notify_all();
     }
 
+    /// Hands over what is asked for, in order, until there is no more or `hand_over` breaks off. Nothing is handed over
+    /// now and then, so that whoever takes it may look whether he is still wanted.
+    pub fn show(&self, range: &Range, mut hand_over: impl FnMut(&[Stamped]) -> ControlFlow<()>) {
+        let mut cursor = 0;
+        let mut events = self.read(&mut cursor);
+        let history_is_over = events.iter().any(|stamped| range.is_over(Some(stamped.time)));
+        events.retain(|stamped| range.has_begun(Some(stamped.time)) && !range.is_over(Some(stamped.time)));
+        match range.start() {
+            request::Start::Newest => events.clear(),
+            request::Start::Last(number) => drop(events.drain(..events.len().saturating_sub(number))),
+            request::Start::Oldest => {}
+        }
+        if let Some(limit) = range.limit() {
+            events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
+        loop {
+            let taken = hand_over(&events);
+            if taken.is_break() || !range.follow || history_is_over || range.is_over(Some(time::now())) {
+                return;
+            }
+            events = self.wait(&mut cursor, TICK);
+        }
+    }
+
     /// All events from number `cursor` on, which is moved past them.
     pub fn read(&self, cursor: &mut u64) -> Vec<Stamped> {
         Self::take(&self.lock(), cursor)
@@ -203,7 +250,7 @@ impl AgentLog {
 mod tests {
     use super::*;
 
-    fn numbered(n: usize) -> AgentEvent {
+    fn numbered(n: u64) -> AgentEvent {
         AgentEvent::PolicyUpdated(Policy { rules: n, ..Policy::default() })
     }
 
@@ -213,9 +260,9 @@ mod tests {
         log.push(AgentEvent::Started);
         assert_eq!(log.read(&mut cursor).len(), 1);
         assert_eq!(log.wait(&mut cursor, Duration::from_millis(1)), []);
-        log.extend((0..CAPACITY + 10).map(numbered));
+        log.extend((0..CAPACITY as u64 + 10).map(numbered));
         let events: Vec<_> = log.read(&mut cursor).into_iter().map(|stamped| stamped.event).collect();
-        assert!(events.into_iter().eq((10..CAPACITY + 10).map(numbered)));
+        assert!(events.into_iter().eq((10..CAPACITY as u64 + 10).map(numbered)));
         assert_eq!(log.read(&mut cursor), []);
         // A cursor from the future sees nothing and stays.
         let mut ahead = u64::MAX;
@@ -229,6 +276,34 @@ mod tests {
             let waiting = scope.spawn(|| log.wait(&mut 0, Duration::from_secs(20)).len());
             log.push(AgentEvent::Started);
             assert_eq!(waiting.join().expect("a reader"), 1);
+        });
+    }
+
+    #[test]
+    fn shows_what_is_asked_for() {
+        let log = AgentLog::default();
+        log.extend((0..5).map(numbered));
+        let shown = |number, first, follow: bool| {
+            let range = Range::between((number, first, follow), None, None);
+            let (mut seen, mut calls) = (Vec::new(), 0);
+            log.show(&range, |events| {
+                seen.extend(events.iter().map(|stamped| stamped.event.clone()));
+                calls += 1;
+                if calls == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert_eq!(calls, if follow { 2 } else { 1 });
+            seen
+        };
+        assert!(shown(0, false, false).into_iter().eq((0..5).map(numbered)));
+        assert!(shown(2, false, false).into_iter().eq((3..5).map(numbered)));
+        assert!(shown(2, true, false).into_iter().eq((0..2).map(numbered)));
+        assert!(shown(2, false, true).into_iter().eq((3..5).map(numbered)));
+        assert_eq!(shown(0, false, true), []);
+        let long_ago = Some(Time::from_nanos(0));
+        let past = Range::between((0, false, true), None, long_ago);
+        log.show(&past, |events| {
+            assert_eq!(events, [], "what is over does not stay");
+            ControlFlow::Continue(())
         });
     }
 }

@@ -3,6 +3,7 @@
 mod names;
 mod peers;
 mod protocols;
+pub(crate) use protocols::tcp_flags;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ mod strict;
 
 pub use strict::Strict;
 
+use crate::convert::tcp_flags;
 use crate::proto::flow as from;
 use flowlog::filter::{
     CompiledFilters, EventTypeFilter, Experimental, FilterError, Filters, FlowFilter, HeaderFilter,
@@ -80,12 +81,20 @@ impl Place {
     }
 }
 
+/// The flow log's filter out of the protocol's: fields that are the same in both, then the others. There is no `..` for
+/// the protocol's, so a field that is added to it must be thought of here.
+macro_rules! flow_filter {
+    ($filter:expr; $($same:ident),*; $($other:ident: $value:expr),* $(,)?) => {{
+        let from::FlowFilter { $($same,)* $($other,)* } = $filter;
+        Ok(FlowFilter { $($same,)* $($other: $value,)* ..FlowFilter::default() })
+    }};
+}
+
 fn one(place: Place, filter: &Strict) -> Result<FlowFilter, Refused> {
     if let Some(number) = filter.unknown() {
         return Err(Refused::UnknownField { list: place.list, at: place.at, number });
     }
-    // Without `..`: a field that is added to the protocol must be thought of here.
-    let from::FlowFilter {
+    flow_filter!(filter.known().clone();
         uuid,
         source_ip,
         source_ip_xlated,
@@ -93,20 +102,13 @@ fn one(place: Place, filter: &Strict) -> Result<FlowFilter, Refused> {
         source_fqdn,
         source_label,
         source_service,
-        source_workload,
         source_cluster_name,
         destination_ip,
         destination_pod,
         destination_fqdn,
         destination_label,
         destination_service,
-        destination_workload,
         destination_cluster_name,
-        traffic_direction,
-        verdict,
-        drop_reason_desc,
-        interface,
-        event_type,
         http_status_code,
         protocol,
         source_port,
@@ -118,83 +120,39 @@ fn one(place: Place, filter: &Strict) -> Result<FlowFilter, Refused> {
         http_method,
         http_path,
         http_url,
-        http_header,
-        tcp_flags,
         node_name,
         node_labels,
-        ip_version,
         trace_id,
         ip_trace_id,
-        encrypted,
-        experimental,
-    } = filter.known().clone();
-    Ok(FlowFilter {
-        uuid,
-        source_ip,
-        source_ip_xlated,
-        source_pod,
-        source_fqdn,
-        source_label,
-        source_service,
+        encrypted;
         source_workload: workloads(source_workload),
-        source_cluster_name,
-        destination_ip,
-        destination_pod,
-        destination_fqdn,
-        destination_label,
-        destination_service,
         destination_workload: workloads(destination_workload),
-        destination_cluster_name,
         traffic_direction: place.values("traffic_direction", traffic_direction, |number| {
-            named(
-                TrafficDirection::ALL,
-                |d| d.name(),
-                from::TrafficDirection::try_from(number).ok()?.as_str_name(),
-            )
+            let wanted = from::TrafficDirection::try_from(number).ok()?.as_str_name();
+            named(TrafficDirection::ALL, |direction| direction.name(), wanted)
         })?,
         verdict: place.values("verdict", verdict, |number| {
             named(Verdict::ALL, |v| v.name(), from::Verdict::try_from(number).ok()?.as_str_name())
         })?,
         drop_reason_desc: place.values("drop_reason_desc", drop_reason_desc, reason)?,
-        interface: interface
-            .into_iter()
-            .map(|interface| InterfaceFilter { index: interface.index, name: interface.name })
-            .collect(),
-        event_type: event_type
-            .into_iter()
-            .map(|t| EventTypeFilter {
-                kind: t.r#type,
-                match_sub_type: t.match_sub_type,
-                sub_type: t.sub_type,
-            })
-            .collect(),
-        http_status_code,
-        protocol,
-        source_port,
-        destination_port,
-        reply,
-        dns_query,
-        source_identity,
-        destination_identity,
-        http_method,
-        http_path,
-        http_url,
-        http_header: http_header
-            .into_iter()
-            .map(|header| HeaderFilter { key: header.key, value: header.value })
-            .collect(),
-        tcp_flags: tcp_flags.into_iter().map(flags).collect(),
-        node_name,
-        node_labels,
+        interface: all(interface, |interface| InterfaceFilter { index: interface.index, name: interface.name }),
+        event_type: all(event_type, |t| EventTypeFilter {
+            kind: t.r#type,
+            match_sub_type: t.match_sub_type,
+            sub_type: t.sub_type,
+        }),
+        http_header: all(http_header, |header| HeaderFilter { key: header.key, value: header.value }),
+        tcp_flags: all(tcp_flags, |set| tcp_flags!(TcpFlagSet, set)),
         ip_version: place.values("ip_version", ip_version, |number| {
             named(IpVersion::ALL, |v| v.name(), from::IpVersion::try_from(number).ok()?.as_str_name())
         })?,
-        trace_id,
-        ip_trace_id,
-        encrypted,
         experimental: Experimental { cel_expression: experimental.unwrap_or_default().cel_expression },
-        ..FlowFilter::default()
-    })
+    )
+}
+
+/// Each of a list as the flow log has it.
+fn all<T, U>(list: Vec<T>, one: impl Fn(T) -> U) -> Vec<U> {
+    list.into_iter().map(one).collect()
 }
 
 /// The name under which the flow log has the reason of this number.
@@ -210,21 +168,7 @@ fn named<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, wanted: &str) -> 
 }
 
 fn workloads(list: Vec<from::Workload>) -> Vec<WorkloadRef> {
-    list.into_iter().map(|owner| WorkloadRef { name: owner.name, kind: owner.kind }).collect()
-}
-
-const fn flags(set: from::TcpFlags) -> TcpFlagSet {
-    TcpFlagSet {
-        fin: set.fin,
-        syn: set.syn,
-        rst: set.rst,
-        psh: set.psh,
-        ack: set.ack,
-        urg: set.urg,
-        ece: set.ece,
-        cwr: set.cwr,
-        ns: set.ns,
-    }
+    all(list, |owner| WorkloadRef { name: owner.name, kind: owner.kind })
 }
 
 #[cfg(test)]

@@ -31,4 +31,5 @@ pub use agent::{AgentEvent, AgentLog};
 pub use node::Node;
 pub use observer::Observer;
 pub use rate::Rate;
+pub use request::Range;
 pub use serve::{Listener, ServeError, Server, Tls, start};

@@ -1,6 +1,6 @@
 //! The Observer service.
 
-use crate::agent::AgentLog;
+use crate::agent::{AgentLog, Stamped};
 use crate::filter;
 use crate::mask::Mask;
 use crate::node::Node;
@@ -12,11 +12,12 @@ use crate::proto::observer::{
 };
 use crate::proto::relay::NodeState;
 use crate::rate::Rate;
-use crate::request::{Range, Start};
-use crate::stream::{self, CHUNK, Chunk, Reader, Responses, TICK};
+use crate::request::Range;
+use crate::stream::{self, CHUNK, Chunk, Reader, Responses};
 use crate::time;
 use flowlog::Store;
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -223,34 +224,16 @@ fn namespaces(store: &Store) -> BTreeSet<String> {
 
 /// Sends events until there are no more, or nobody to take them.
 fn agent_events(log: &AgentLog, range: Range, node: &str, out: &mpsc::Sender<Chunk<GetAgentEventsResponse>>) {
-    let mut cursor = 0;
-    let mut events = log.read(&mut cursor);
-    let history_is_over = events.iter().any(|stamped| range.is_over(Some(stamped.time)));
-    events.retain(|stamped| range.has_begun(Some(stamped.time)) && !range.is_over(Some(stamped.time)));
-    match range.start() {
-        Start::Newest => events.clear(),
-        Start::Last(number) => drop(events.drain(..events.len().saturating_sub(number))),
-        Start::Oldest => {}
-    }
-    if let Some(limit) = range.limit() {
-        events.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    }
-    loop {
-        for chunk in events.chunks(CHUNK) {
-            let response = |stamped: &crate::agent::Stamped| {
-                Ok(GetAgentEventsResponse {
-                    agent_event: Some(stamped.to_proto()),
-                    node_name: node.to_owned(),
-                    time: Some(time::to_proto(stamped.time)),
-                })
-            };
-            if out.blocking_send(chunk.iter().map(response).collect()).is_err() {
-                return;
-            }
-        }
-        if !range.follow || history_is_over || out.is_closed() || range.is_over(Some(time::now())) {
-            return;
-        }
-        events = log.wait(&mut cursor, TICK);
-    }
+    let response = |stamped: &Stamped| {
+        Ok(GetAgentEventsResponse {
+            agent_event: Some(stamped.to_proto()),
+            node_name: node.to_owned(),
+            time: Some(time::to_proto(stamped.time)),
+        })
+    };
+    log.show(&range, |events| {
+        let mut chunks = events.chunks(CHUNK).map(|chunk| chunk.iter().map(response).collect());
+        let sent = chunks.all(|chunk| out.blocking_send(chunk).is_ok());
+        if sent && !out.is_closed() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
 }

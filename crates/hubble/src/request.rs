@@ -7,7 +7,7 @@ use tonic::Status;
 
 /// A part of a log.
 #[derive(Copy, Clone, PartialEq, Debug)]
-pub(crate) struct Range {
+pub struct Range {
     number: u64,
     first: bool,
     pub(crate) follow: bool,
@@ -27,6 +27,17 @@ pub(crate) enum Start {
 }
 
 impl Range {
+    /// So many entries (0: all) from the newest or, with `first`, the oldest on; with `follow` also those that come; no
+    /// earlier and no later than that.
+    #[must_use]
+    pub const fn between(
+        (number, first, follow): (u64, bool, bool),
+        since: Option<Time>,
+        until: Option<Time>,
+    ) -> Self {
+        Self { number, first, follow, since, until }
+    }
+
     /// As the requests have it.
     pub(crate) fn new(
         (number, first, follow): (u64, bool, bool),
@@ -40,7 +51,7 @@ impl Range {
             let wrong = || Status::invalid_argument(format!("{name}: not a point in time"));
             stamp.map(|stamp| time::from_proto(stamp).ok_or_else(wrong)).transpose()
         };
-        Ok(Self { number, first, follow, since: read("since", since)?, until: read("until", until)? })
+        Ok(Self::between((number, first, follow), read("since", since)?, read("until", until)?))
     }
 
     /// Where to begin. A time to begin at goes before the end that `number` counts from.

@@ -29,7 +29,7 @@ pub(crate) const CHUNK: usize = 128;
 const CHUNKS: usize = 4;
 
 /// How often a thread without news looks whether its client is still there.
-pub(crate) const TICK: Duration = Duration::from_millis(500);
+const TICK: Duration = Duration::from_millis(500);
 
 /// What the thread hands over.
 pub(crate) type Chunk<T> = Vec<Result<T, Status>>;

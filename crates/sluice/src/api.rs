@@ -6,6 +6,7 @@
 pub mod answer;
 pub mod capture;
 pub mod client;
+pub mod events;
 pub mod flows;
 pub mod fqdns;
 pub mod metrics;
@@ -149,6 +150,7 @@ fn converse(stream: &UnixStream, shared: &Shared) -> Result<()> {
     match serde_json::from_str(&line) {
         Err(error) => write_line(&mut writer, &error_value(&format!("request: {error}")))?,
         Ok(Request::Observe(request)) => shared.flows.observe(&request, &mut writer)?,
+        Ok(Request::AgentEvents(request)) => events::serve(shared, &request, &mut writer)?,
         Ok(Request::Capture(request)) => capture::serve(shared, &request, stream, &mut writer)?,
         Ok(Request::Conntrack { limit }) => answer::connections(shared, limit, &mut writer)?,
         Ok(request) => match answer::answer(shared, &request) {

@@ -1,5 +1,6 @@
 //! `sluice observe`: the flow log, with the flags and layouts of `hubble observe`.
 
+mod events;
 pub(crate) mod filter_args;
 mod source;
 pub(crate) mod when;
@@ -25,8 +26,9 @@ const DEFAULT_LAST: u64 = 20;
 /// What `sluice observe` takes.
 #[derive(Args, Debug)]
 pub struct ObserveArgs {
-    /// What to observe: flows.
-    #[arg(value_name = "flows", value_parser = ["flows", "agent-events", "debug-events"], hide_possible_values = true)]
+    /// What to observe: flows (unless something else is said), or agent-events: what the node service did.
+    #[arg(value_name = "WHAT", value_parser = ["flows", "agent-events", "debug-events"],
+        hide_possible_values = true)]
     what: Option<String>,
     /// Socket of the node service, as unix:///path or a path.
     #[arg(long, alias = "socket", env = "SLUICE_SOCKET", value_name = "ADDRESS", default_value = DEFAULT_SOCKET)]
@@ -129,11 +131,14 @@ enum ColorArg {
 ///
 /// Flags that contradict each other, no node service, or output that cannot be written.
 pub fn run(args: ObserveArgs) -> Result<ExitCode> {
-    if let Some(events @ ("agent-events" | "debug-events")) = args.what.as_deref() {
-        bail!(
-            "{events} are not in the flow log; `sluice observe` shows flows, and `hubble observe {events}` \
-               asks the node's Hubble API where that is switched on"
-        );
+    match args.what.as_deref() {
+        Some("agent-events") => return agent_events(&args),
+        Some("debug-events") => bail!(
+            "there are no debug events: Cilium's come from its programs in the kernel, and here no packet passes through \
+             one. `sluice observe` shows what became of each packet, `sluice capture` the packets themselves, and \
+             `sluice observe agent-events` what the node service did"
+        ),
+        _ => {}
     }
     let request = args.request(Timestamp::now())?;
     let mut out = BufWriter::new(std::io::stdout().lock());
@@ -164,6 +169,18 @@ pub fn run(args: ObserveArgs) -> Result<ExitCode> {
         }
     }
     printer.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn agent_events(args: &ObserveArgs) -> Result<ExitCode> {
+    events::check(args)?;
+    let mut request = args.request(Timestamp::now())?;
+    // One who follows sees the newest first, unlike with flows; so does Hubble.
+    if args.follow && !args.all && request.since.is_none() && request.last == Some(0) {
+        request.last = Some(DEFAULT_LAST);
+    }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    events::show(source::socket(&args.server)?, request, &args.options()?, &mut out)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,7 +8,7 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// protobuf's JSON writes 64-bit numbers as strings; both forms are read.
-pub(crate) mod u64_string {
+pub mod u64_string {
     use super::{Deserialize, Deserializer, Serializer};
 
     #[derive(Deserialize)]
@@ -18,11 +18,21 @@ pub(crate) mod u64_string {
         Text(String),
     }
 
-    pub(crate) fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
+    /// As text.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(value: &u64, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(value)
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    /// From text or a number.
+    ///
+    /// # Errors
+    ///
+    /// What is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
         match Either::deserialize(d)? {
             Either::Number(n) => Ok(n),
             Either::Text(text) => text.parse().map_err(serde::de::Error::custom),

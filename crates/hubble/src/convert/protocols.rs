@@ -11,7 +11,7 @@ pub(super) fn layer4(l4: &from::L4) -> to::Layer4 {
         from::L4::Tcp(tcp) => Protocol::Tcp(to::Tcp {
             source_port: tcp.source_port.into(),
             destination_port: tcp.destination_port.into(),
-            flags: tcp.flags.map(flags),
+            flags: tcp.flags.map(|set| tcp_flags!(to::TcpFlags, set)),
         }),
         from::L4::Udp(ports) => Protocol::Udp(to::Udp {
             source_port: ports.source_port.into(),
@@ -33,19 +33,25 @@ pub(super) fn layer4(l4: &from::L4) -> to::Layer4 {
     to::Layer4 { protocol: Some(protocol) }
 }
 
-fn flags(set: from::TcpFlagSet) -> to::TcpFlags {
-    to::TcpFlags {
-        fin: set.fin,
-        syn: set.syn,
-        rst: set.rst,
-        psh: set.psh,
-        ack: set.ack,
-        urg: set.urg,
-        ece: set.ece,
-        cwr: set.cwr,
-        ns: set.ns,
-    }
+/// Flags of the protocol or of the flow log, out of the other's: they have the same names.
+macro_rules! tcp_flags {
+    ($into:ty, $set:expr) => {{
+        let set = $set;
+        type Into = $into;
+        Into {
+            fin: set.fin,
+            syn: set.syn,
+            rst: set.rst,
+            psh: set.psh,
+            ack: set.ack,
+            urg: set.urg,
+            ece: set.ece,
+            cwr: set.cwr,
+            ns: set.ns,
+        }
+    }};
 }
+pub(crate) use tcp_flags;
 
 /// A message. One of a protocol that Hubble does not know (TLS), or bytes that are none, has no record: the client
 /// prints its type and summary, and what it says is under the extensions.

@@ -78,6 +78,22 @@ impl InForce {
         list
     }
 
+    /// Addresses whose identity from names is not the one that they had: before and now, by address. What did not
+    /// change since costs nothing.
+    #[must_use]
+    pub fn moved_since(&self, before: &Self) -> Vec<(Addr, Option<Identity>, Option<Identity>)> {
+        let now = self
+            .carriers
+            .apart(&before.carriers)
+            .map(|(addr, carrier)| (*addr, before.identity(*addr), Some(carrier.identity)));
+        let gone =
+            before.carriers.apart(&self.carriers).filter(|(addr, _)| self.carriers.get(*addr).is_none());
+        let gone = gone.map(|(addr, carrier)| (*addr, Some(carrier.identity), None));
+        let mut list: Vec<_> = now.filter(|(_, before, now)| before != now).chain(gone).collect();
+        list.sort_unstable_by_key(|(addr, ..)| *addr);
+        list
+    }
+
     /// Names whose answers gave an address, the latest last.
     #[must_use]
     pub fn names_of(&self, addr: Addr) -> &[Arc<str>] {

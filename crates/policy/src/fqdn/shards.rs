@@ -84,6 +84,13 @@ impl<K: Clone + Eq + Hash, V: Clone> Shards<K, V> {
         Some(entry.remove().0.1)
     }
 
+    /// Entries in pieces that `other` does not share: all in which the two differ, and some in which they do not.
+    pub(crate) fn apart<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a K, &'a V)> {
+        let pieces = self.shards.iter().zip(other.shards.iter());
+        let own = pieces.filter(|(own, other)| !Arc::ptr_eq(own, other)).flat_map(|(own, _)| own.iter());
+        own.map(|(key, value)| (key, value))
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.shards.iter().flat_map(|shard| shard.iter()).map(|(key, value)| (key, value))
     }
@@ -114,9 +121,15 @@ mod tests {
                     versions.push((shards.clone(), model.clone()));
                 }
             }
+            let latest = shards.clone();
+            prop_assert_eq!(latest.apart(&shards).count(), 0);
             versions.push((shards, model));
             for (shards, model) in versions {
                 prop_assert_eq!(shards.len(), model.len());
+                let apart: BTreeMap<u32, u8> = shards.apart(&latest).map(|(key, value)| (*key, *value)).collect();
+                let same = |key, value| latest.get(key) == Some(value) || apart.get(key) == Some(value);
+                prop_assert!(model.iter().all(|(key, value)| same(key, value)));
+                prop_assert!(apart.iter().all(|(key, value)| model.get(key) == Some(value)));
                 let all: BTreeMap<u32, u8> = shards.iter().map(|(key, value)| (*key, *value)).collect();
                 prop_assert_eq!(&all, &model);
                 prop_assert!((0..300).all(|key| shards.get(&key) == model.get(&key)));

@@ -86,7 +86,9 @@ pub fn answer(shared: &Shared, request: &Request) -> Result<Value> {
         Request::PolicyMap { endpoint } => policy_map(policy, endpoint)?,
         Request::Known => serde_json::to_value(known(shared))?,
         Request::Metrics => Value::String(metrics::text(shared)?),
-        Request::Capture(_) | Request::Conntrack { .. } | Request::Observe(_) => Value::Null,
+        Request::AgentEvents(_) | Request::Capture(_) | Request::Conntrack { .. } | Request::Observe(_) => {
+            Value::Null
+        }
     })
 }
 

@@ -44,6 +44,8 @@ pub enum Request {
     Metrics,
     /// Frames; answered in parts.
     Capture(Box<super::capture::CaptureRequest>),
+    /// What the node service did, one event a line; filters are about flows and refused.
+    AgentEvents(flowlog::api::ObserveRequest),
     /// What records of this node can name.
     Known,
     /// Flows; answered by the flow log.

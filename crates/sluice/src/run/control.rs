@@ -258,6 +258,7 @@ impl Control {
             }
             self.publish_names();
             self.shared.worker.wake();
+            self.shared.events.note_learnt(&self.rules.snapshot().fqdn);
         }
     }
 
@@ -265,6 +266,7 @@ impl Control {
     fn forget(&mut self) {
         self.learning.sweep(self.rules.engine_mut(), fqdn::seconds(&self.clock));
         self.publish_names();
+        self.shared.events.note_learnt(&self.rules.snapshot().fqdn);
     }
 
     /// Swaps in what DNS changed. Ports stay as they are, and connections are judged again only if a verdict may have
