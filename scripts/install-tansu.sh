@@ -1,10 +1,12 @@
 #!/bin/sh
-# Builds and installs tansu, a Kafka broker in one program, for the tests that take a real broker where there is one.
+# Builds and installs tansu, a Kafka broker in one program, for the tests that take a real broker.
 #
 #   scripts/install-tansu.sh
 #
-# It is compiled from its sources (some 400 crates: 10 minutes and more), which is why setup.sh leaves it out. The tests
-# look for it in PATH and in the folder of the other peers; without it they say so and leave that part out.
+# Nobody packages it, so it is compiled from its sources: some 530 crates without optimisation or debug information, ten
+# minutes on one core, five on two. That happens once; later runs find it. `scripts/setup.sh test` calls this. The tests
+# look for it in PATH and in the folder of the other peers; without it they say SKIPPED and leave that part out.
+# SLUICE_PEERS is that folder (default /opt/sluice-peers), CARGO_TARGET_DIR where to build (default: a temporary folder).
 set -eu
 
 PEERS=${SLUICE_PEERS:-/opt/sluice-peers}
@@ -19,4 +21,8 @@ if [ ! -w "$PEERS" ] && ! mkdir -p "$PEERS" 2>/dev/null; then
     echo "install-tansu: $PEERS cannot be written; set SLUICE_PEERS to a folder that can" >&2
     exit 2
 fi
-exec cargo install tansu --version "$VERSION" --features dynostore --locked --root "$PEERS"
+# Without debug information the program has 80 MB, and without optimisation it still serves a test in milliseconds.
+CARGO_PROFILE_DEV_DEBUG=false
+CARGO_PROFILE_DEV_STRIP=true
+export CARGO_PROFILE_DEV_DEBUG CARGO_PROFILE_DEV_STRIP
+exec cargo install tansu --version "$VERSION" --features dynostore --locked --profile dev --root "$PEERS"

@@ -19,7 +19,7 @@ dig:bind9-dnsutils dnsmasq:dnsmasq-base nginx:nginx-light psql:postgresql-client
 DEMO_OPTIONAL="/usr/lib/postgresql:postgresql"
 TEST="$DEMO tracepath:iputils-tracepath iperf3:iperf3 tcpdump:tcpdump tshark:tshark nc:netcat-openbsd socat:socat \
 shellcheck:shellcheck jq:jq /usr/bin/chromium:chromium c++:g++ wrk:wrk h2load:nghttp2-client nghttpx:nghttp2-proxy lighttpd:lighttpd openssl:openssl node:nodejs kcat:kcat"
-BENCH="$DEMO iperf3:iperf3 wrk:wrk"
+BENCH="$DEMO iperf3:iperf3 wrk:wrk h2load:nghttp2-client iptables:iptables haproxy:haproxy tc:iproute2"
 # Libraries that no distribution has in a version of today, as `module:package`, in a folder of their own.
 PEERS=${SLUICE_PEERS:-/opt/sluice-peers}
 PEER_MODULES="grpc:grpcio google.protobuf:protobuf confluent_kafka:confluent-kafka aiokafka:aiokafka prometheus_client:prometheus-client"
@@ -120,6 +120,18 @@ install_axe() {
     say "installing into $PEERS: $PEER_AXE"
     as_root "$PEERS/bin/pip" install -q --disable-pip-version-check --only-binary :all: --no-deps "$PEER_AXE" ||
         say "SKIPPED $PEER_AXE: pip cannot install it here; the test of the web page leaves out what needs it"
+}
+
+# A Kafka broker that is one, compiled from its sources. The tests say SKIPPED, and why, where it is missing.
+install_tansu() {
+    if have tansu || [ -x "$PEERS/bin/tansu" ]; then return 0; fi
+    if [ "${SLUICE_NO_TANSU:-}" = 1 ]; then
+        say "SKIPPED tansu: SLUICE_NO_TANSU is set; the test with a real Kafka broker says SKIPPED"
+        return 0
+    fi
+    say "compiling the Kafka broker tansu into $PEERS: ten minutes on one core, once (SLUICE_NO_TANSU=1 leaves it out)"
+    "$(dirname "$0")/install-tansu.sh" ||
+        say "SKIPPED tansu: it could not be compiled here; the test with a real Kafka broker says SKIPPED"
 }
 
 install_bench_netperf() {
@@ -235,6 +247,6 @@ case " $groups " in
         install_peers
         ;;
 esac
-case " $groups " in *" test "*) install_axe ;; esac
+case " $groups " in *" test "*) install_axe; install_tansu ;; esac
 case " $groups " in *" bench "*) install_bench_netperf; install_bench_envoy ;; esac
 say "all there ($groups )"

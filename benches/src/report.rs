@@ -1,120 +1,267 @@
-//! Samples, paired ratios and their medians.
+//! Tables of samples, what was aimed at, and a whole run with the machine it was on: as Markdown and as JSON.
 
-use crate::bed::Contender;
-use std::collections::BTreeMap;
+use crate::sample::{Sample, Spread, paired, spread};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
 
-/// One measurement.
-#[derive(Copy, Clone, PartialEq, Debug)]
-pub struct Sample {
-    /// Per second: transactions, megabits, frames.
-    pub rate: f64,
-    /// Median latency in microseconds, where there is one.
-    pub p50: Option<f64>,
-    /// 99th percentile of it.
-    pub p99: Option<f64>,
+/// All samples of one contender, in the order of the rounds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Row {
+    /// Its name.
+    pub contender: String,
+    /// Its family and the number of its rules, where a chart shows what they cost.
+    pub series: Option<(String, u32)>,
+    /// One for each round.
+    pub samples: Vec<Sample>,
 }
 
-/// Everything measured so far.
-#[derive(Default)]
-pub struct Report {
-    samples: BTreeMap<&'static str, Vec<(Contender, Vec<Sample>)>>,
-    notes: BTreeMap<&'static str, String>,
+/// One comparison.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Table {
+    /// What was compared.
+    pub name: String,
+    /// What is counted, in the singular.
+    pub unit: String,
+    /// Whose ratio to the others is shown.
+    pub reference: String,
+    /// The contenders, in the order of a round.
+    pub rows: Vec<Row>,
+    /// What was aimed at.
+    pub aims: Vec<Aim>,
 }
 
-impl Report {
-    /// Adds a sample of a round.
-    pub fn add(&mut self, test: &'static str, contender: Contender, sample: Sample) {
-        let rows = self.samples.entry(test).or_default();
-        match rows.iter_mut().find(|(c, _)| *c == contender) {
-            Some((_, samples)) => samples.push(sample),
-            None => rows.push((contender, vec![sample])),
+/// A ratio or figure that was aimed at.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Aim {
+    /// Which.
+    pub what: String,
+    /// What was measured; `None` where a contender was missing.
+    pub found: Option<Spread>,
+    /// The limit.
+    pub aim: f64,
+    /// Whether the limit is an upper one.
+    pub at_most: bool,
+}
+
+impl Aim {
+    /// The figure to reach.
+    #[must_use]
+    pub fn at_least(what: impl Into<String>, found: Option<Spread>, aim: f64) -> Self {
+        Self { what: what.into(), found, aim, at_most: false }
+    }
+
+    /// The figure to stay below.
+    #[must_use]
+    pub fn at_most(what: impl Into<String>, found: Option<Spread>, aim: f64) -> Self {
+        Self { what: what.into(), found, aim, at_most: true }
+    }
+
+    /// Whether the median is on the right side.
+    #[must_use]
+    pub fn is_met(&self) -> Option<bool> {
+        self.found.map(|found| if self.at_most { found.median <= self.aim } else { found.median >= self.aim })
+    }
+
+    /// In one line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Some(found) = self.found else { return format!("{}: not measured", self.what) };
+        let word = if self.at_most { "at most" } else { "at least" };
+        let met = if self.is_met() == Some(true) { "met" } else { "MISSED" };
+        format!("{}: {}; aim: {word} {}; {met}", self.what, ratio(found), figure(self.aim))
+    }
+}
+
+impl Table {
+    /// An empty one.
+    #[must_use]
+    pub fn new(name: &str, unit: &str, reference: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            reference: reference.to_owned(),
+            ..Self::default()
         }
+    }
+
+    /// Adds a sample of a round.
+    pub fn add(&mut self, contender: &str, series: Option<(String, u32)>, sample: Sample) {
+        match self.rows.iter_mut().find(|row| row.contender == contender) {
+            Some(row) => row.samples.push(sample),
+            None => {
+                self.rows.push(Row { contender: contender.to_owned(), series, samples: vec![sample] });
+            }
+        }
+    }
+
+    /// The samples of a contender; none where it did not take part.
+    #[must_use]
+    pub fn of(&self, contender: &str) -> &[Sample] {
+        self.rows.iter().find(|row| row.contender == contender).map_or(&[], |row| &row.samples)
+    }
+
+    /// A figure of one contender by another's of the same round.
+    #[must_use]
+    pub fn ratio(&self, first: &str, second: &str, of: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
+        paired(self.of(first), self.of(second), of)
+    }
+
+    /// The table in Markdown: medians, with least and most; ratios are medians over rounds.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let unit = &self.unit;
+        let mut text = format!(
+            "| contender | {unit}/s (min–max) | p50 µs | p99 µs (min–max) | {}: rate by this (min–max), p99 by this | CPUs busy % \
+             | machine µs/{unit} | gate µs/{unit} | frames/{unit} |\n|---|---|---|---|---|---|---|---|---|\n",
+            self.reference
+        );
+        let first = self.of(&self.reference);
+        for Row { contender, samples, .. } in &self.rows {
+            let of = |figure: fn(&Sample) -> Option<f64>| spread(samples.iter().filter_map(figure));
+            let rate = of(|s| Some(s.rate)).map_or_else(String::new, |s| {
+                format!("{} ({}–{})", figure(s.median), figure(s.least), figure(s.most))
+            });
+            let p50 = of(|s| s.p50_us).map_or_else(String::new, |s| figure(s.median));
+            let p99 = of(|s| s.p99_us).map_or_else(String::new, |s| {
+                format!("{} ({}–{})", figure(s.median), figure(s.least), figure(s.most))
+            });
+            let by = paired(first, samples, |s| Some(s.rate)).map_or_else(String::new, ratio);
+            let tail = paired(first, samples, |s| s.p99_us)
+                .map_or_else(String::new, |s| format!(", {:.2}", s.median));
+            let cores = samples.iter().map(|s| s.busy.len()).max().unwrap_or(0);
+            let busy: Vec<String> = (0..cores)
+                .filter_map(|core| spread(samples.iter().filter_map(|s| s.busy.get(core).copied())))
+                .map(|s| format!("{:.0}", s.median * 100.0))
+                .collect();
+            let machine = of(|s| Some(s.machine_us)).map_or_else(String::new, |s| format!("{:.2}", s.median));
+            let gate = of(|s| s.gate_us).map_or_else(String::new, |s| format!("{:.2}", s.median));
+            let frames = of(|s| s.frames).map_or_else(String::new, |s| format!("{:.2}", s.median));
+            text.push_str(&format!(
+                "| {contender} | {rate} | {p50} | {p99} | {by}{tail} | {} | {machine} | {gate} | {frames} |\n",
+                busy.join(" + ")
+            ));
+        }
+        text
+    }
+
+    /// Prints it.
+    pub fn print(&self) {
+        println!("\n### {}\n\n{}", self.name, self.markdown());
+        for aim in &self.aims {
+            println!("- {}", aim.line());
+        }
+    }
+}
+
+/// Where and when.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// What the processors call themselves.
+    pub cpu: String,
+    /// Number of CPUs.
+    pub cores: usize,
+    /// Memory, GiB.
+    pub memory_gib: u64,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Commit of the tree, where it is one.
+    pub commit: String,
+    /// When (RFC 3339, UTC).
+    pub time: String,
+}
+
+impl Machine {
+    /// This one, now.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn here() -> Result<Self> {
+        let field = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        };
+        let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
+        let memory = field(&std::fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal")?;
+        let kib: u64 = memory.trim_end_matches(" kB").parse()?;
+        let git = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
+        Ok(Self {
+            cpu: field(&cpus, "model name").unwrap_or_default(),
+            cores: cpus.lines().filter(|line| line.starts_with("processor")).count(),
+            memory_gib: (kib + (1 << 19)) >> 20,
+            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            commit: git.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default(),
+            time: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%MZ").to_string(),
+        })
+    }
+}
+
+/// Everything that one program measured.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Run {
+    /// Where and when.
+    pub machine: Machine,
+    /// Rounds of each comparison.
+    pub rounds: usize,
+    /// Seconds of each sample.
+    pub seconds: u32,
+    /// The comparisons.
+    pub tables: Vec<Table>,
+    /// Sentences beside them, each with what it is about.
+    pub notes: Vec<(String, String)>,
+}
+
+impl Run {
+    /// An empty one, on this machine.
+    ///
+    /// # Errors
+    /// As [`Machine::here`].
+    pub fn new(rounds: usize, seconds: u32) -> Result<Self> {
+        Ok(Self { machine: Machine::here()?, rounds, seconds, ..Self::default() })
     }
 
     /// Adds a sentence, and prints it.
-    pub fn note(&mut self, what: &'static str, text: String) {
+    pub fn note(&mut self, what: &str, text: String) {
         println!("\n{what}: {text}");
-        self.notes.insert(what, text);
+        self.notes.push((what.to_owned(), text));
     }
 
-    /// Prints one test as a Markdown table; the ratios are medians over rounds of first contender by this one.
-    pub fn print(&self, test: &str) {
-        let Some(rows) = self.samples.get(test) else { return };
-        println!("\n### {test}\n");
-        println!(
-            "| contender | rate/s (min–max) | p50 µs | p99 µs | ratio first/this (min–max) | p99 ratio |"
-        );
-        println!("|---|---|---|---|---|---|");
-        for (contender, samples) in rows {
-            let (rate, least, most) = spread(samples.iter().map(|s| s.rate));
-            let p50 = spread(samples.iter().filter_map(|s| s.p50)).0;
-            let p99 = spread(samples.iter().filter_map(|s| s.p99)).0;
-            let (ratio, low, high) = paired(&rows[0].1, samples, |s| Some(s.rate));
-            let tail = paired(&rows[0].1, samples, |s| s.p99).0;
-            println!(
-                "| {} | {rate:.0} ({least:.0}–{most:.0}) | {p50:.0} | {p99:.0} | {ratio:.2} ({low:.2}–{high:.2}) | {tail:.2} |",
-                contender.name()
-            );
-        }
+    /// Adds a table, and prints it.
+    pub fn finish(&mut self, table: Table) {
+        table.print();
+        self.tables.push(table);
     }
 
-    /// All samples and notes.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let tests: serde_json::Map<_, _> = self
-            .samples
-            .iter()
-            .map(|(test, rows)| {
-                let rows: serde_json::Map<_, _> = rows
-                    .iter()
-                    .map(|(c, samples)| {
-                        let list: Vec<_> = samples
-                            .iter()
-                            .map(|s| serde_json::json!({"rate": s.rate, "p50_us": s.p50, "p99_us": s.p99}))
-                            .collect();
-                        (c.name().to_owned(), list.into())
-                    })
-                    .collect();
-                ((*test).to_owned(), rows.into())
-            })
-            .collect();
-        serde_json::json!({"samples": tests, "notes": self.notes}).to_string()
+    /// Writes it as JSON.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        std::fs::write(path, serde_json::to_string_pretty(self)?).with_context(|| path.display().to_string())
+    }
+
+    /// Reads what [`Run::save`] wrote.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is something else.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
     }
 }
 
-/// Median, least and most.
-pub(crate) fn spread(values: impl Iterator<Item = f64>) -> (f64, f64, f64) {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    match values.as_slice() {
-        [] => (f64::NAN, f64::NAN, f64::NAN),
-        all => (median(all), all[0], all[all.len() - 1]),
+/// Median (least–most).
+fn ratio(found: Spread) -> String {
+    format!("{:.2} ({:.2}–{:.2})", found.median, found.least, found.most)
+}
+
+/// A number with commas, and with as many places as it needs.
+pub(crate) fn figure(value: f64) -> String {
+    if value.fract() != 0.0 && value < 100.0 {
+        return format!("{value:.2}").trim_end_matches('0').trim_end_matches('.').to_owned();
     }
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    let mid = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[mid] } else { (sorted[mid - 1] + sorted[mid]) / 2.0 }
-}
-
-/// The ratios of the same round, first by second: median, least and most.
-pub(crate) fn paired<S>(first: &[S], second: &[S], of: impl Fn(&S) -> Option<f64>) -> (f64, f64, f64) {
-    spread(first.iter().zip(second).filter_map(|(a, b)| Some(of(a)? / of(b)?)))
+    crate::contender::thousands(value.round() as u32)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between() {
-        assert_eq!(spread([4.0, 1.0, 3.0, 2.0].into_iter()), (2.5, 1.0, 4.0));
-    }
-
-    #[test]
-    fn ratios_pair_samples_of_one_round() {
-        let sample = |rate| Sample { rate, p50: None, p99: None };
-        let (first, second) = ([sample(10.0), sample(30.0)], [sample(20.0), sample(30.0)]);
-        assert_eq!(paired(&first, &second, |s| Some(s.rate)), (0.75, 0.5, 1.0));
-    }
-}
+mod tests;

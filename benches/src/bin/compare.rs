@@ -2,13 +2,17 @@
 //!
 //! Prints medians of paired ratios, because absolute rates on a shared machine are not worth remembering. Pinning: a
 //! forwarder that spins has CPU 1 to itself and both pods share CPU 0; where the kernel forwards, client and server
-//! have a CPU each. Total hardware is the same. See `docs/measurements.md`.
+//! have a CPU each. Total hardware is the same. After each sample the counters of the contender must say that the packets
+//! went its way, and those of the kernel's routing that none went past it. See `docs/measurements.md`.
 
 use anyhow::Result;
 use clap::Parser;
-use sluice_benches::bed::{Beds, Contender};
-use sluice_benches::report::Report;
-use sluice_benches::{frames, idle, netperf};
+use sluice_benches::bed::{Bed, Beds};
+use sluice_benches::contender::Contender;
+use sluice_benches::netperf::{self, Test};
+use sluice_benches::report::{Run, Table};
+use sluice_benches::sample::Sample;
+use sluice_benches::{aims, frames, idle};
 use std::path::PathBuf;
 
 const JUMBO: &str = "TCP_STREAM, MTU 9000 against 1500";
@@ -25,57 +29,98 @@ struct Args {
     /// Seconds of each sample.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
-    /// Only the tests whose name contains this.
+    /// Only the tests whose name contains this: TCP_RR, TCP_CRR, UDP_RR, TCP_STREAM, MTU, frames, idle.
     #[arg(long, default_value = "")]
     only: String,
+    /// Only the contenders whose name contains one of these; the first one of all always takes part.
+    #[arg(long, value_delimiter = '|')]
+    contenders: Vec<String>,
+    /// Only the contenders of a short run.
+    #[arg(long)]
+    few: bool,
     /// Also write the numbers as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
+impl Args {
+    fn takes(&self, test: &str) -> bool {
+        test.contains(&self.only)
+    }
+
+    /// Those of `all` that take part.
+    fn among(&self, all: &[Contender]) -> Vec<Contender> {
+        let reference = all.first().copied();
+        all.iter()
+            .copied()
+            .filter(|contender| {
+                let name = contender.name();
+                let wanted =
+                    self.contenders.is_empty() || self.contenders.iter().any(|part| name.contains(part));
+                wanted || Some(*contender) == reference
+            })
+            .collect()
+    }
+}
+
 fn main() -> Result<()> {
     let args = Args::parse();
-    let mut beds = Beds::new(&args.sluice)?;
-    let mut report = Report::default();
-    let contenders = [Contender::Sluice, Contender::Bare, Contender::Kernel, Contender::KernelNoOffload];
-    let wanted = |name: &str| name.contains(&args.only);
-    for test in [netperf::Test::Rr, netperf::Test::Crr, netperf::Test::UdpRr, netperf::Test::Stream] {
-        if !wanted(test.name()) {
+    let mut beds = Beds::new(&args.sluice);
+    let mut run = Run::new(args.rounds, args.seconds)?;
+    let everybody = args.among(if args.few { &Contender::FEW } else { &Contender::ALL });
+    for test in Test::ALL {
+        if !args.takes(test.name()) {
             continue;
         }
-        for _ in 0..args.rounds {
-            for contender in contenders {
-                let sample = beds.with(contender, |bed| netperf::run(bed, test, args.seconds))?;
-                report.add(test.name(), contender, sample);
-            }
-        }
-        report.print(test.name());
+        let seconds = args.seconds;
+        let mut table = rounds(&mut beds, &args, test.name(), test.unit(), &everybody, |bed| {
+            netperf::run(bed, test, seconds)
+        })?;
+        table.aims = aims::of_conversations(test, &table);
+        run.finish(table);
     }
-    if wanted(JUMBO) {
-        for _ in 0..args.rounds {
-            for contender in [Contender::SluiceJumbo, Contender::KernelNoOffload] {
-                let sample =
-                    beds.with(contender, |bed| netperf::run(bed, netperf::Test::Stream, args.seconds))?;
-                report.add(JUMBO, contender, sample);
-            }
-        }
-        report.print(JUMBO);
+    if args.takes(JUMBO) {
+        let contenders = [Contender::SluiceJumbo, Contender::KernelNoOffload, Contender::Kernel];
+        let mut table = rounds(&mut beds, &args, JUMBO, "Mb", &contenders, |bed| {
+            netperf::run(bed, Test::Stream, args.seconds)
+        })?;
+        table.aims = aims::of_jumbo(&table);
+        run.finish(table);
     }
-    if wanted(SMALL) {
-        for _ in 0..args.rounds {
-            for contender in [Contender::Sluice, Contender::Bare] {
-                let sample = beds.with(contender, |bed| frames::run(bed, args.seconds))?;
-                report.add(SMALL, contender, sample);
-            }
-        }
-        report.print(SMALL);
+    if args.takes(SMALL) {
+        let contenders: Vec<Contender> =
+            everybody.iter().copied().filter(|contender| *contender != Contender::KernelOneCpu).collect();
+        let mut table =
+            rounds(&mut beds, &args, SMALL, "frame", &contenders, |bed| frames::run(bed, args.seconds))?;
+        table.aims = aims::of_frames(&table);
+        run.finish(table);
     }
-    if wanted("idle") {
+    if args.takes("idle") {
         drop(beds);
-        report.note("idle CPU of the adaptive mode", idle::run(&args.sluice)?);
+        run.note("idle CPU of the adaptive mode", idle::run(&args.sluice)?);
     }
-    if let Some(path) = args.json {
-        std::fs::write(path, report.to_json())?;
+    if let Some(path) = &args.json {
+        run.save(path)?;
     }
     Ok(())
+}
+
+/// The rounds of one comparison: each contender once in each.
+fn rounds(
+    beds: &mut Beds,
+    args: &Args,
+    name: &str,
+    unit: &str,
+    contenders: &[Contender],
+    measure: impl Fn(&Bed) -> Result<Sample>,
+) -> Result<Table> {
+    let reference = contenders.first().map(|contender| contender.name()).unwrap_or_default();
+    let mut table = Table::new(name, unit, &reference);
+    for _ in 0..args.rounds {
+        for contender in contenders {
+            let sample = beds.with(*contender, &measure)?;
+            table.add(&contender.name(), contender.series(), sample);
+        }
+    }
+    Ok(table)
 }

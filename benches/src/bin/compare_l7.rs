@@ -1,5 +1,5 @@
-//! Messages between two pods through the appliance with and without L7 rules, through Envoy with the same rules, and
-//! through the kernel alone, in interleaved rounds: HTTP/1 (wrk, and a download), HTTP/2 (h2load), gRPC (one connection,
+//! Messages between two pods through the appliance with and without L7 rules, through proxies (Envoy, nginx, HAProxy) with the
+//! same rules, and through the kernel alone, in interleaved rounds: HTTP/1 (wrk, and a download), HTTP/2 (h2load), gRPC (one connection,
 //! call by call), Kafka (produce). See `docs/measurements.md`.
 //!
 //! Pinning: the gate has CPU 1 to itself, client and server share CPU 0; without a gate the server has CPU 1. The harness
@@ -8,13 +8,15 @@
 
 use anyhow::Result;
 use clap::Parser;
-use serde_json::{Map, Value};
-use sluice_benches::l7::envoy;
-use sluice_benches::l7::gate::{Contender, Nodes};
-use sluice_benches::l7::report::{Aims, Table, aims_of_download, aims_of_messages};
+use sluice_benches::l7::aims::{self, Aims};
+use sluice_benches::l7::gate::{Contender, Gate, Nodes};
+use sluice_benches::l7::proxy::Proxy;
 use sluice_benches::l7::sample::{self, Load};
 use sluice_benches::l7::speech::Speech;
-use std::path::{Path, PathBuf};
+use sluice_benches::report::{Run, Table};
+use std::path::PathBuf;
+
+const DOWNLOAD: &str = "Download, one connection";
 
 #[derive(Parser)]
 struct Args {
@@ -30,9 +32,12 @@ struct Args {
     /// Seconds of each sample of messages.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
-    /// Only the comparisons whose name contains this.
+    /// Only the comparisons whose name contains this: HTTP requests, Download, HTTP/2, gRPC, Kafka.
     #[arg(long, default_value = "")]
     only: String,
+    /// Only the contenders whose name contains one of these (A|B|C); the reference always takes part.
+    #[arg(long, value_delimiter = '|')]
+    contenders: Vec<String>,
     /// Also write the numbers as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -56,7 +61,7 @@ const COMPARISONS: [Comparison; 5] = [
         speech: Speech::Http1,
         connections: 16,
         streams: 1,
-        aims: Aims { rate: 0.9, p99: Some(1.1), envoy: Some(3.0) },
+        aims: Aims { rate: 0.95, p99: Some(1.2), envoy: Some(5.0), cpu: Some(6.0) },
     },
     Comparison {
         name: "HTTP/2 requests, 4 connections of 8 streams (h2load)",
@@ -64,7 +69,7 @@ const COMPARISONS: [Comparison; 5] = [
         speech: Speech::Http2,
         connections: 4,
         streams: 8,
-        aims: Aims { rate: 0.85, p99: None, envoy: Some(3.0) },
+        aims: Aims { rate: 0.85, p99: None, envoy: Some(3.0), cpu: None },
     },
     Comparison {
         name: "gRPC calls, one after the other",
@@ -72,7 +77,7 @@ const COMPARISONS: [Comparison; 5] = [
         speech: Speech::Grpc,
         connections: 1,
         streams: 1,
-        aims: Aims { rate: 0.85, p99: None, envoy: Some(3.0) },
+        aims: Aims { rate: 0.85, p99: None, envoy: Some(3.0), cpu: None },
     },
     Comparison {
         name: "gRPC calls, 16 streams",
@@ -80,7 +85,7 @@ const COMPARISONS: [Comparison; 5] = [
         speech: Speech::Grpc,
         connections: 1,
         streams: 16,
-        aims: Aims { rate: 0.85, p99: None, envoy: Some(3.0) },
+        aims: Aims { rate: 0.85, p99: None, envoy: Some(3.0), cpu: None },
     },
     Comparison {
         name: "Kafka messages of 1,000 bytes (librdkafka)",
@@ -88,73 +93,97 @@ const COMPARISONS: [Comparison; 5] = [
         speech: Speech::Kafka,
         connections: 1,
         streams: 1,
-        aims: Aims { rate: 0.9, p99: None, envoy: None },
+        aims: Aims { rate: 0.9, p99: None, envoy: None, cpu: None },
     },
 ];
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let envoy = envoy::find(args.envoy.as_deref());
-    if envoy.is_none() {
-        println!("SKIPPED Envoy: it is not installed (scripts/setup.sh bench does it where it can)");
-    }
-    let mut all = Map::new();
+    let proxies = find_proxies(&args);
+    let mut run = Run::new(args.rounds, args.seconds)?;
     for speech in [Speech::Http1, Speech::Http2, Speech::Grpc, Speech::Kafka] {
         let wanted: Vec<&Comparison> =
             COMPARISONS.iter().filter(|c| c.speech == speech && c.name.contains(&args.only)).collect();
-        if !wanted.is_empty() {
-            compare(&args, envoy.as_deref().filter(|_| speech.envoy_reads()), speech, &wanted, &mut all)?;
+        let download = speech == Speech::Http1 && DOWNLOAD.contains(&args.only);
+        if !wanted.is_empty() || download {
+            let proxies = if speech.proxies_read() { proxies.as_slice() } else { &[] };
+            compare(&args, proxies, speech, &wanted, download, &mut run)?;
         }
     }
-    if let Some(path) = args.json {
-        std::fs::write(path, Value::Object(all).to_string())?;
+    if let Some(path) = &args.json {
+        run.save(path)?;
     }
     Ok(())
+}
+
+/// The proxies that are here, with their programs.
+fn find_proxies(args: &Args) -> Vec<(Proxy, PathBuf)> {
+    let mut found = Vec::new();
+    for proxy in Proxy::ALL {
+        match proxy.find(args.envoy.as_deref()) {
+            Some(program) => found.push((proxy, program)),
+            None => println!(
+                "SKIPPED {}: it is not installed (scripts/setup.sh bench does it where it can)",
+                proxy.name()
+            ),
+        }
+    }
+    found
 }
 
 /// Builds the nodes that speak so, and runs the comparisons on them.
 fn compare(
     args: &Args,
-    envoy: Option<&Path>,
+    proxies: &[(Proxy, PathBuf)],
     speech: Speech,
     wanted: &[&Comparison],
-    all: &mut Map<String, Value>,
+    download: bool,
+    run: &mut Run,
 ) -> Result<()> {
-    let mut nodes = Nodes::new(speech, &args.sluice, envoy)?;
     let mut contenders = Contender::ALL.to_vec();
-    contenders.retain(|contender| *contender != Contender::Envoy || envoy.is_some());
+    contenders.retain(|contender| {
+        let name = contender.name();
+        let chosen = args.contenders.is_empty() || args.contenders.iter().any(|part| name.contains(part));
+        let here = match contender {
+            Contender::Proxy(wanted) => proxies.iter().any(|(proxy, _)| proxy == wanted),
+            _ => true,
+        };
+        here && (chosen || *contender == Contender::REFERENCE)
+    });
+    let mut gates: Vec<(Gate, PathBuf)> = Vec::new();
+    for gate in contenders.iter().map(|contender| contender.gate()) {
+        let program = proxies.iter().find(|(proxy, _)| gate == Gate::Proxy(*proxy));
+        let program = program.map_or(&args.sluice, |(_, program)| program);
+        if gates.iter().all(|(known, _)| *known != gate) {
+            gates.push((gate, program.clone()));
+        }
+    }
+    let mut nodes = Nodes::new(speech, &gates)?;
     for Comparison { name, unit, connections, streams, aims, .. } in wanted {
         let load = Load { connections: *connections, streams: *streams, seconds: args.seconds };
         // Caches, neighbours and lazily built tables are nobody's figures.
         for contender in &contenders {
             nodes.with(*contender, |node| sample::messages(node, *contender, Load { seconds: 1, ..load }))?;
         }
-        let mut table = Table::default();
+        let mut table = Table::new(name, unit, Contender::REFERENCE.name());
         for _ in 0..args.rounds {
             for contender in &contenders {
                 let sample = nodes.with(*contender, |node| sample::messages(node, *contender, load))?;
-                table.add(*contender, sample);
+                table.add(contender.name(), None, sample);
             }
         }
-        print(name, &table, unit, aims_of_messages(&table, *aims));
-        all.insert((*name).to_owned(), table.to_json());
+        table.aims = aims::of_messages(&table, *aims);
+        run.finish(table);
     }
-    if speech == Speech::Http1 {
-        let mut download = Table::default();
+    if download {
+        let mut table = Table::new(DOWNLOAD, "Mb", Contender::REFERENCE.name());
         for _ in 0..args.rounds {
             for contender in &contenders {
-                download.add(*contender, nodes.with(*contender, sample::download)?);
+                table.add(contender.name(), None, nodes.with(*contender, sample::download)?);
             }
         }
-        print("Download, one connection", &download, "Mb", aims_of_download(&download));
-        all.insert("download".to_owned(), download.to_json());
+        table.aims = aims::of_download(&table);
+        run.finish(table);
     }
     Ok(())
-}
-
-fn print(title: &str, table: &Table, unit: &str, aims: Vec<String>) {
-    println!("\n### {title}\n\n{}", table.markdown(unit));
-    for aim in aims {
-        println!("- {aim}");
-    }
 }

@@ -1,26 +1,20 @@
 //! Envoy as a gate: HTTP connection manager, RBAC filter with the rules of the comparison, router; one worker, no logs.
 
-use super::rules::PATHS;
-use super::speech::{METHOD, Speech};
+use super::proxy::{ADMIN_PORT, PORT};
+use super::speech::Speech;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
 
-/// Where it listens, in the node.
-pub const PORT: u16 = 8080;
-/// Where it tells its counters, on the node's loopback.
-pub const ADMIN_PORT: u16 = 9901;
-/// The counter of requests that the rules allowed.
-pub const ALLOWED_COUNTER: &str = "http.gate.rbac.allowed";
+/// Where it tells how many requests the rules allowed.
+pub const COUNTERS: &str = "/stats?filter=rbac.allowed$";
+/// The counter of these.
+const ALLOWED_COUNTER: &str = "http.gate.rbac.allowed";
 
-/// The binary: the given one, or that of `scripts/setup.sh bench`, or the one in `PATH`.
+/// The count, from a line like `http.gate.rbac.allowed: 12`.
 #[must_use]
-pub fn find(given: Option<&Path>) -> Option<PathBuf> {
-    if let Some(given) = given {
-        return given.is_file().then(|| given.to_owned());
-    }
-    let installed = PathBuf::from("target/envoy/envoy/_bin/envoy");
-    if installed.is_file() { Some(installed) } else { sluice::testbed::exec::find_program("envoy") }
+pub fn count(said: &str) -> Option<u64> {
+    let line = said.lines().find_map(|line| line.strip_prefix(ALLOWED_COUNTER))?;
+    line.trim_start_matches(':').trim().parse().ok()
 }
 
 /// The configuration for a server at this address.
@@ -98,10 +92,7 @@ fn manager(speech: Speech) -> Value {
 }
 
 fn permissions(speech: Speech) -> Vec<Value> {
-    match speech {
-        Speech::Grpc => [METHOD, "/bench.Echo/Probe[0-9]+"].map(|path| permission("POST", path)).to_vec(),
-        _ => PATHS.iter().map(|path| permission("GET", path)).collect(),
-    }
+    speech.patterns().iter().map(|(method, path)| permission(method, path)).collect()
 }
 
 fn permission(method: &str, path: &str) -> Value {

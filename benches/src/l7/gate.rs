@@ -1,12 +1,12 @@
 //! The gates: each a node with a client and a server of its own, one running at a time.
 
-use super::envoy;
+use super::proxy::{self, Proxy};
 use super::rules::Enforced;
 use super::speech::{Fate, Speech};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use sluice::testbed::messages::{self, Speaks};
-use sluice::testbed::{AgentOptions, PodSpec, Routing, TestBed, exec, pod, wait_for_port};
+use sluice::testbed::{AgentOptions, PodSpec, Routing, TestBed, exec, pod};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub enum Gate {
     Spinning,
     /// `sluice run` that sleeps when there is nothing to do (`polling: adaptive`, the default).
     Adaptive,
-    /// Envoy in the node's namespace.
-    Envoy,
+    /// A proxy in the node's namespace.
+    Proxy(Proxy),
     /// Nobody: the kernel routes from veth to veth.
     Kernel,
 }
@@ -43,26 +43,36 @@ pub enum Contender {
     AdaptiveL4,
     /// As [`Read`](Self::Read), with adaptive polling.
     AdaptiveRead,
-    /// Envoy with the same rules.
-    Envoy,
+    /// A proxy with the same rules.
+    Proxy(Proxy),
     /// No gate.
     Kernel,
 }
 
 impl Contender {
     /// All, in the order of a round.
-    pub const ALL: [Self; 6] =
-        [Self::L4, Self::Read, Self::AdaptiveL4, Self::AdaptiveRead, Self::Envoy, Self::Kernel];
+    pub const ALL: [Self; 8] = [
+        Self::L4,
+        Self::Read,
+        Self::AdaptiveL4,
+        Self::AdaptiveRead,
+        Self::Proxy(Proxy::Envoy),
+        Self::Proxy(Proxy::Nginx),
+        Self::Proxy(Proxy::Haproxy),
+        Self::Kernel,
+    ];
+    /// Whom the others are compared with: what a user gets who changes nothing.
+    pub const REFERENCE: Self = Self::AdaptiveRead;
 
     /// Its name in reports.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
-            Self::L4 => "sluice, L4 policy, busy",
-            Self::Read => "sluice, L7 policy, busy",
-            Self::AdaptiveL4 => "sluice, L4 policy, adaptive",
-            Self::AdaptiveRead => "sluice, L7 policy, adaptive",
-            Self::Envoy => "Envoy, RBAC",
+            Self::L4 => "Sluice, L4 policy, busy",
+            Self::Read => "Sluice, L7 policy, busy",
+            Self::AdaptiveL4 => "Sluice, L4 policy, adaptive",
+            Self::AdaptiveRead => "Sluice, L7 policy, adaptive",
+            Self::Proxy(proxy) => proxy.name(),
             Self::Kernel => "kernel veth, no gate",
         }
     }
@@ -73,7 +83,7 @@ impl Contender {
         match self {
             Self::L4 | Self::Read => Gate::Spinning,
             Self::AdaptiveL4 | Self::AdaptiveRead => Gate::Adaptive,
-            Self::Envoy => Gate::Envoy,
+            Self::Proxy(proxy) => Gate::Proxy(proxy),
             Self::Kernel => Gate::Kernel,
         }
     }
@@ -84,14 +94,14 @@ impl Contender {
         match self {
             Self::L4 | Self::AdaptiveL4 => Some(Enforced::L4),
             Self::Read | Self::AdaptiveRead => Some(Enforced::L7),
-            Self::Envoy | Self::Kernel => None,
+            Self::Proxy(_) | Self::Kernel => None,
         }
     }
 
     /// Whether it reads messages.
     #[must_use]
     pub const fn reads(self) -> bool {
-        matches!(self, Self::Read | Self::AdaptiveRead | Self::Envoy)
+        matches!(self, Self::Read | Self::AdaptiveRead | Self::Proxy(_))
     }
 }
 
@@ -100,28 +110,30 @@ pub struct Node {
     gate: Gate,
     speech: Speech,
     bed: TestBed,
-    envoy: Option<u32>,
+    proxy: Option<u32>,
     enforced: Option<Enforced>,
     probes: u32,
 }
 
 impl Node {
-    /// Builds it, with the gate stopped.
+    /// Builds it, with the gate stopped. `program` is that of the gate.
     ///
     /// # Errors
     /// Whatever the testbed needs is missing, or a program does not start.
-    pub fn new(gate: Gate, speech: Speech, sluice: &Path, envoy: Option<&Path>) -> Result<Self> {
+    pub fn new(gate: Gate, speech: Speech, program: &Path) -> Result<Self> {
         let ours = matches!(gate, Gate::Spinning | Gate::Adaptive);
         let mut bed = TestBed::new(if ours { Routing::Sluice } else { Routing::Kernel })?;
         for name in ["client", "server"] {
             bed.add_pod(PodSpec::new("bench", name, &format!("app={name}")))?;
         }
-        let mut node = Self { gate, speech, bed, envoy: None, enforced: None, probes: 0 };
+        let mut node = Self { gate, speech, bed, proxy: None, enforced: None, probes: 0 };
         let cpu = node.cpus().1;
         speech.serve(&mut node.bed, cpu)?;
         match gate {
-            Gate::Spinning | Gate::Adaptive => node.start_agent(sluice)?,
-            Gate::Envoy => node.start_envoy(envoy.context("no Envoy")?)?,
+            Gate::Spinning | Gate::Adaptive => node.start_agent(program)?,
+            Gate::Proxy(proxy) => {
+                node.proxy = Some(proxy.start(&mut node.bed, program, speech, GATE_CPU)?);
+            }
             Gate::Kernel => {}
         }
         node.freeze(true);
@@ -148,25 +160,12 @@ impl Node {
         Ok(())
     }
 
-    fn start_envoy(&mut self, envoy: &Path) -> Result<()> {
-        let config: PathBuf = self.bed.file("envoy.json");
-        std::fs::write(&config, envoy::config(self.bed.pod("bench/server").ipv4(), self.speech))?;
-        let cpu = GATE_CPU.to_string();
-        let mut command = self.bed.node().command("taskset");
-        command.args(["-c", &cpu]).arg(envoy.canonicalize()?).arg("-c").arg(&config);
-        command.args(["--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]);
-        let running = self.bed.start("envoy", &mut command)?;
-        self.envoy = Some(running.pid());
-        let listens = wait_for_port(self.bed.node(), envoy::PORT, LIMIT);
-        listens.with_context(|| std::fs::read_to_string(self.bed.file("envoy.log")).unwrap_or_default())
-    }
-
     /// Process id of the gate.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         match self.gate {
             Gate::Spinning | Gate::Adaptive => Some(self.bed.agent_ref().pid()),
-            Gate::Envoy => self.envoy,
+            Gate::Proxy(_) => self.proxy,
             Gate::Kernel => None,
         }
     }
@@ -189,8 +188,8 @@ impl Node {
     #[must_use]
     pub fn authority(&self) -> String {
         match self.gate {
-            // Envoy listens where the client's packets come through anyway.
-            Gate::Envoy => format!("{}:{}", pod::GATEWAY_V4, envoy::PORT),
+            // A proxy listens where the client's packets come through anyway.
+            Gate::Proxy(_) => format!("{}:{}", pod::GATEWAY_V4, proxy::PORT),
             _ => format!("{}:80", self.bed.pod("bench/server").ipv4()),
         }
     }
@@ -279,7 +278,7 @@ impl Node {
     }
 
     /// What the gate itself says it has handled: frames without and messages with HTTP rules (a request and a response
-    /// are two), requests for Envoy; `None` for the kernel.
+    /// are two), requests for proxies; `None` for the kernel.
     ///
     /// # Errors
     /// It does not answer.
@@ -289,15 +288,19 @@ impl Node {
             Contender::Read | Contender::AdaptiveRead => {
                 Ok(Some(self.status("/flowLog/seen")? + self.status("/flowLog/shed")?))
             }
-            Contender::Envoy => {
-                let url = format!("http://127.0.0.1:{}/stats?filter=rbac.allowed$", envoy::ADMIN_PORT);
-                let mut curl = self.bed.node().command("curl");
-                let said = exec::check(curl.args(["-sS", "-m", "3", &url]), LIMIT)?.stdout;
-                let line = said.lines().find_map(|line| line.strip_prefix(envoy::ALLOWED_COUNTER));
-                let count = line.and_then(|rest| rest.trim_start_matches(':').trim().parse().ok());
-                Ok(Some(count.with_context(|| format!("no count of allowed requests: {said}"))?))
-            }
+            Contender::Proxy(proxy) => Ok(Some(proxy.handled(&self.bed)?)),
             Contender::Kernel => Ok(None),
+        }
+    }
+
+    /// Frames that passed the gate, where it is one that counts them.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn frames(&self, contender: Contender) -> Result<Option<u64>> {
+        match contender {
+            Contender::Proxy(_) | Contender::Kernel => Ok(None),
+            _ => self.status("/frames/forwarded").map(Some),
         }
     }
 }
@@ -306,19 +309,15 @@ impl Node {
 pub struct Nodes(Vec<Node>);
 
 impl Nodes {
-    /// Builds them; without Envoy where it is not installed.
+    /// Builds them: one for each of these gates, with its program.
     ///
     /// # Errors
     /// As [`Node::new`].
-    pub fn new(speech: Speech, sluice: &Path, envoy: Option<&Path>) -> Result<Self> {
-        let mut nodes = Vec::new();
-        for gate in [Gate::Spinning, Gate::Adaptive, Gate::Envoy, Gate::Kernel] {
-            if gate == Gate::Envoy && envoy.is_none() {
-                continue;
-            }
-            nodes.push(Node::new(gate, speech, sluice, envoy).with_context(|| format!("{gate:?}"))?);
-        }
-        Ok(Self(nodes))
+    pub fn new(speech: Speech, gates: &[(Gate, PathBuf)]) -> Result<Self> {
+        let build = |(gate, program): &(Gate, PathBuf)| {
+            Node::new(*gate, speech, program).with_context(|| format!("{gate:?}"))
+        };
+        Ok(Self(gates.iter().map(build).collect::<Result<_>>()?))
     }
 
     /// Runs `measure` on one contender while the others stand still, once the contender has proved what it is.

@@ -1,9 +1,9 @@
 //! One sample: many small requests on a few connections, or one large answer.
 
-use super::cpu::CpuTime;
 use super::gate::{Contender, LARGE_LEN, Node};
 use super::rules::{ALLOWED, LARGE};
 use super::speech::{METHOD, Speech, TOPIC, broker, rpc_peer};
+use crate::sample::{Sample, Watch};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use sluice::testbed::exec;
@@ -17,23 +17,6 @@ function done(summary, latency)
     summary.duration, e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50), latency:percentile(99)))
 end
 ";
-
-/// What was measured.
-#[derive(Copy, Clone, PartialEq, Debug)]
-pub struct Sample {
-    /// Requests per second, or 10^6 bits per second.
-    pub rate: f64,
-    /// Median latency in microseconds, where there is one.
-    pub p50: Option<f64>,
-    /// 99th percentile of it.
-    pub p99: Option<f64>,
-    /// CPU microseconds of the machine for each unit: a request, or 10^6 bits.
-    pub machine: f64,
-    /// CPU microseconds of the gate's process for each.
-    pub gate: f64,
-    /// Part of the time that the hypervisor took, of one CPU.
-    pub stolen: f64,
-}
 
 /// What a load generator said at its end.
 struct Said {
@@ -84,17 +67,17 @@ pub struct Load {
 /// # Errors
 /// The load generator failed, a message was answered other than by success, or the gate did not handle them all.
 pub fn messages(node: &Node, contender: Contender, load: Load) -> Result<Sample> {
-    let handled = node.handled(contender)?;
-    let before = CpuTime::now(node.pid())?;
+    let (handled, frames) = (node.handled(contender)?, node.frames(contender)?);
+    let watch = Watch::start(node.pid())?;
     let said = match node.speech() {
         Speech::Http1 => wrk(node, load)?,
         Speech::Http2 => h2load(node, load)?,
         Speech::Grpc => ping(node, load)?,
         Speech::Kafka => produce(node, load)?,
     };
-    let cpu = CpuTime::now(node.pid())? - before;
     let Said { requests, seconds, p50, p99 } = said;
     ensure!(requests > 0.0, "nothing was answered");
+    let sample = watch.stop(requests, seconds)?;
     // Kafka's clients put many messages into one request.
     if node.speech() != Speech::Kafka
         && let least = requests * each(contender, load.streams)
@@ -106,14 +89,9 @@ pub fn messages(node: &Node, contender: Contender, load: Load) -> Result<Sample>
             after - before
         );
     }
-    Ok(Sample {
-        rate: requests / seconds,
-        p50,
-        p99,
-        machine: cpu.machine * 1e6 / requests,
-        gate: cpu.gate * 1e6 / requests,
-        stolen: cpu.stolen / seconds,
-    })
+    let frames =
+        frames.zip(node.frames(contender)?).map(|(before, after)| (after - before) as f64 / requests);
+    Ok(Sample { p50_us: p50, p99_us: p99, frames, ..sample })
 }
 
 fn limit(load: Load) -> Duration {
@@ -158,7 +136,7 @@ fn produce(node: &Node, load: Load) -> Result<Said> {
 /// of a connection say at a time.
 fn each(contender: Contender, streams: u32) -> f64 {
     match contender {
-        Contender::Envoy => 1.0,
+        Contender::Proxy(_) => 1.0,
         Contender::L4 | Contender::AdaptiveL4 => 2.0 / f64::from(streams),
         _ => 2.0,
     }
@@ -187,22 +165,12 @@ pub fn download(node: &Node) -> Result<Sample> {
     let mut curl = node.client("curl");
     curl.args(["-sS", "-m", "60", "-o", "/dev/null", "-w", "%{http_code} %{size_download} %{time_total}"]);
     curl.arg(node.url(LARGE));
-    let before = CpuTime::now(node.pid())?;
+    let watch = Watch::start(node.pid())?;
     let out = exec::check(&mut curl, Duration::from_secs(70))?;
-    let cpu = CpuTime::now(node.pid())? - before;
     let words: Vec<&str> = out.stdout.split_whitespace().collect();
     let [code, size, took] = words[..] else { anyhow::bail!("curl: {}", out.text()) };
     ensure!(code == "200" && size.parse() == Ok(LARGE_LEN), "curl: {}", out.text());
-    let took: f64 = took.parse()?;
-    let megabits = LARGE_LEN as f64 * 8.0 / 1e6;
-    Ok(Sample {
-        rate: megabits / took,
-        p50: None,
-        p99: None,
-        machine: cpu.machine * 1e6 / megabits,
-        gate: cpu.gate * 1e6 / megabits,
-        stolen: cpu.stolen / took,
-    })
+    watch.stop(LARGE_LEN as f64 * 8.0 / 1e6, took.parse()?)
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
 //! What client and server say to each other: the server of it, the policy that reads it, and one message of each fate.
 
-use super::gate::{LARGE_LEN, LIMIT, Node, SMALL_BODY};
-use super::rules::{ALLOWED, DENIED, LARGE, PATHS};
-use anyhow::{Context, Result, bail};
+use super::gate::{LIMIT, Node};
+use super::nginx;
+use super::rules::{ALLOWED, DENIED, PATHS};
+use anyhow::{Result, bail};
 use sluice::testbed::messages::{self, BROKER, Speaks};
 use sluice::testbed::{TestBed, exec, wait_for_port};
 use std::path::PathBuf;
 use std::process::Command;
 
 /// The port of every server.
-const PORT: u16 = 80;
+pub const PORT: u16 = 80;
 /// The gRPC method that rules allow.
 pub const METHOD: &str = "/bench.Echo/Say";
 /// One that they do not.
@@ -42,31 +43,39 @@ pub enum Fate {
 }
 
 impl Speech {
+    /// Methods and path patterns that the rules allow, each for the whole path with its query. What is measured matches the
+    /// first. Kafka has none.
+    #[must_use]
+    pub fn patterns(self) -> Vec<(&'static str, &'static str)> {
+        match self {
+            Self::Http1 | Self::Http2 => PATHS.iter().map(|path| ("GET", *path)).collect(),
+            Self::Grpc => {
+                [METHOD, "/bench.Echo/Probe[0-9]+", "/bench.Other/.*", "/grpc.health.v1.Health/Check"]
+                    .map(|path| ("POST", path))
+                    .to_vec()
+            }
+            Self::Kafka => Vec::new(),
+        }
+    }
+
     /// What the policy says of the server's port, beyond that it is open.
     #[must_use]
     pub fn rules(self) -> String {
-        let http = |method: &str, path: &str| format!("{{method: {method}, path: '{path}'}}");
-        let list: Vec<String> = match self {
-            // Single quotes: a backslash is a backslash.
-            Self::Http1 | Self::Http2 => PATHS.iter().map(|path| http("GET", path)).collect(),
-            Self::Grpc => {
-                [METHOD, "/bench.Echo/Probe[0-9]+", "/bench.Other/.*", "/grpc.health.v1.Health/Check"]
-                    .iter()
-                    .map(|path| http("POST", path))
-                    .collect()
-            }
-            Self::Kafka => {
-                let topic = |topic: &str| format!("{{role: produce, topic: {topic}}}");
-                [TOPIC, "invoices", "returns"].into_iter().map(topic).collect()
-            }
+        // Single quotes: a backslash is a backslash.
+        let http =
+            self.patterns().into_iter().map(|(method, path)| format!("{{method: {method}, path: '{path}'}}"));
+        let kafka = [TOPIC, "invoices", "returns"];
+        let kafka = kafka.into_iter().map(|topic| format!("{{role: produce, topic: {topic}}}"));
+        let (kind, list): (_, Vec<String>) = match self {
+            Self::Kafka => ("kafka", kafka.collect()),
+            _ => ("http", http.collect()),
         };
-        let kind = if self == Self::Kafka { "kafka" } else { "http" };
         format!("rules: {{{kind}: [{}]}}", list.join(", "))
     }
 
-    /// Whether Envoy as it is packaged reads it. Its Kafka filter is not part of that build.
+    /// Whether proxies read it. Envoy's Kafka filter is not part of its packaged build.
     #[must_use]
-    pub const fn envoy_reads(self) -> bool {
+    pub const fn proxies_read(self) -> bool {
         !matches!(self, Self::Kafka)
     }
 
@@ -78,7 +87,7 @@ impl Speech {
         let cpu = cpu.to_string();
         match self {
             Self::Http1 | Self::Http2 => {
-                let folder = nginx(bed, if self == Self::Http2 { " http2" } else { "" })?;
+                let folder = nginx::server(bed, self)?;
                 let mut command = bed.pod("bench/server").command("taskset");
                 command.args(["-c", &cpu, "nginx", "-e", "stderr", "-p"]).arg(&folder);
                 command.arg("-c").arg(folder.join("nginx.conf"));
@@ -166,25 +175,4 @@ pub fn rpc_peer() -> Result<PathBuf> {
 #[must_use]
 pub fn broker() -> String {
     format!("{BROKER}:{PORT}")
-}
-
-/// nginx in one process: a short answer without a file, and one large file. Answers its folder.
-fn nginx(bed: &TestBed, protocol: &str) -> Result<PathBuf> {
-    let folder = bed.file("nginx");
-    std::fs::create_dir_all(folder.join("www/allowed"))?;
-    let large = std::fs::File::create(folder.join(format!("www{LARGE}")))?;
-    // A hole is read like any page in memory.
-    large.set_len(LARGE_LEN)?;
-    let dir = folder.display();
-    let text = format!(
-        "user root; daemon off; master_process off; pid {dir}/pid; error_log stderr warn;\n\
-         events {{ worker_connections 512; }}\n\
-         http {{\n  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; keepalive_timeout 600;\n  \
-         client_body_temp_path {dir}; proxy_temp_path {dir}; fastcgi_temp_path {dir}; uwsgi_temp_path {dir}; \
-         scgi_temp_path {dir};\n  \
-         server {{ listen {PORT}{protocol}; default_type text/plain; root {dir}/www;\n    \
-         location / {{ return 200 \"{SMALL_BODY}\"; }}\n    location = {LARGE} {{ }}\n  }}\n}}\n"
-    );
-    std::fs::write(folder.join("nginx.conf"), text).context("write nginx.conf")?;
-    Ok(folder)
 }

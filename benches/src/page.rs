@@ -1,0 +1,115 @@
+//! The report: runs as one page of Markdown, with the machine, how it was measured, tables, aims and charts.
+
+use crate::chart;
+use crate::report::{Run, Table};
+use anyhow::Result;
+use std::fmt::Write as _;
+
+/// The page.
+pub const NAME: &str = "bench-report.md";
+
+/// How to read it. The details are those of the two programs' heads.
+const METHOD: &str = "\
+Every contender has a node of its own in network namespaces, with a client and a server pod; one runs at a time, the others \
+stand still. Rounds are interleaved: each contender once, then again. Ratios are medians of the ratios of single rounds, with \
+the least and the most; rates are this machine's and are worth nothing elsewhere. After each sample the contender's own \
+counters must say that all packets or requests went through it, and those of the kernel's routing that none went past it, or \
+the run fails. Whoever spins has CPU 1 to itself and shows it as busy; client and server then share CPU 0. Where the kernel \
+forwards, client and server have a CPU each. Pods behind AF_XDP sum their own checksums and have no segmentation offload; all \
+others keep both. Rules and policies are the same list for everybody, and the entry that matches is the last one.\n";
+
+/// File names with their contents: the page, and the charts that it shows.
+///
+/// # Errors
+/// A chart cannot be drawn.
+pub fn write(runs: &[Run]) -> Result<Vec<(String, String)>> {
+    let mut page =
+        "# Comparisons\n\nWritten by `make bench`; what the figures mean is in the hand-written page of \
+                    measurements.\n\n"
+            .to_owned();
+    page.push_str(METHOD);
+    let mut files = Vec::new();
+    for run in runs {
+        let machine = &run.machine;
+        // Formatting into a string cannot fail.
+        let _ok = write!(
+            page,
+            "\n{}: {} CPUs ({}), {} GiB, Linux {}; commit {}; {} rounds of {} s.\n",
+            machine.time,
+            machine.cores,
+            machine.cpu,
+            machine.memory_gib,
+            machine.kernel,
+            machine.commit,
+            run.rounds,
+            run.seconds
+        );
+        for table in &run.tables {
+            section(&mut page, &mut files, table)?;
+        }
+        for (what, text) in &run.notes {
+            let _ok = write!(page, "\n{what}: {text}.\n");
+        }
+    }
+    files.insert(0, (NAME.to_owned(), page));
+    Ok(files)
+}
+
+fn section(page: &mut String, files: &mut Vec<(String, String)>, table: &Table) -> Result<()> {
+    let _ok = write!(page, "\n## {}\n\n", table.name);
+    let mut charts = vec![("", Some(chart::bars(table)?))];
+    charts.push(("-rules", chart::lines(table)?));
+    for (which, svg) in charts {
+        if let Some(svg) = svg {
+            let name = format!("bench-{}{which}.svg", slug(&table.name));
+            let _ok = write!(page, "![{}]({name})\n\n", table.name);
+            files.push((name, svg));
+        }
+    }
+    page.push_str(&table.markdown());
+    if !table.aims.is_empty() {
+        page.push('\n');
+    }
+    for aim in &table.aims {
+        let _ok = writeln!(page, "- {}", aim.line());
+    }
+    Ok(())
+}
+
+/// A name for a file: letters and digits, with single hyphens between.
+fn slug(name: &str) -> String {
+    let lower = name.to_lowercase();
+    let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Aim;
+    use crate::sample::{Sample, Spread};
+
+    #[test]
+    fn the_page_shows_every_chart_that_is_written_and_no_other() {
+        let mut table = Table::new("TCP_RR, 1 byte", "transaction", "ours");
+        for (name, count) in [("ours, 1", 1), ("ours, 10", 10)] {
+            let sample = Sample { rate: 100.0, ..Sample::default() };
+            table.add(name, Some(("ours".to_owned(), count)), sample);
+        }
+        let found = Some(Spread { median: 1.0, least: 1.0, most: 1.0 });
+        table.aims.push(Aim::at_least("ten by one", found, 0.99));
+        let run = Run { tables: vec![table], notes: vec![("idle".into(), "0.4 %".into())], ..Run::default() };
+        let files = write(&[run]).expect("drawn");
+        let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, [NAME, "bench-tcp-rr-1-byte.svg", "bench-tcp-rr-1-byte-rules.svg"]);
+        let page = &files[0].1;
+        for expected in [
+            "(bench-tcp-rr-1-byte.svg)",
+            "(bench-tcp-rr-1-byte-rules.svg)",
+            "ten by one: 1.00",
+            "idle: 0.4 %.",
+        ] {
+            assert!(page.contains(expected), "no {expected} in\n{page}");
+        }
+    }
+}

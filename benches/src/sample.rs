@@ -1,0 +1,113 @@
+//! One measurement, and medians of them.
+
+use crate::cpu::CpuTime;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// What one contender did in one round.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Sample {
+    /// Per second: transactions, megabits, frames, requests.
+    pub rate: f64,
+    /// Median latency in microseconds, where there is one.
+    pub p50_us: Option<f64>,
+    /// 99th percentile of it.
+    pub p99_us: Option<f64>,
+    /// Busy part of each CPU, 0 to 1.
+    pub busy: Vec<f64>,
+    /// CPU microseconds of the machine for each unit.
+    pub machine_us: f64,
+    /// CPU microseconds of the process in the middle for each unit, where there is one.
+    pub gate_us: Option<f64>,
+    /// Frames that the gate forwarded for each unit, where it counts them.
+    #[serde(default)]
+    pub frames: Option<f64>,
+    /// Part of the time that the hypervisor took, of one CPU.
+    pub stolen: f64,
+}
+
+/// The CPU time of a measurement that has begun.
+pub struct Watch {
+    gate: Option<u32>,
+    cpu: CpuTime,
+    start: Instant,
+}
+
+impl Watch {
+    /// Begins; `gate` is the process in the middle.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn start(gate: Option<u32>) -> anyhow::Result<Self> {
+        Ok(Self { gate, cpu: CpuTime::now(gate)?, start: Instant::now() })
+    }
+
+    /// Ends: the sample of `units` in `seconds`, as whoever counted them said.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn stop(self, units: f64, seconds: f64) -> anyhow::Result<Sample> {
+        let took = self.start.elapsed().as_secs_f64();
+        let cpu = CpuTime::now(self.gate)? - self.cpu;
+        Ok(Sample {
+            rate: units / seconds,
+            p50_us: None,
+            p99_us: None,
+            busy: cpu.cores.iter().map(|seconds| seconds / took).collect(),
+            machine_us: cpu.machine() * 1e6 / units,
+            gate_us: cpu.gate.map(|seconds| seconds * 1e6 / units),
+            frames: None,
+            stolen: cpu.stolen / took,
+        })
+    }
+}
+
+/// A median with the least and the most that was seen.
+#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Spread {
+    /// The middle one, or the mean of the two in the middle.
+    pub median: f64,
+    /// The least.
+    pub least: f64,
+    /// The most.
+    pub most: f64,
+}
+
+/// The spread of what is there.
+#[must_use]
+pub fn spread(values: impl Iterator<Item = f64>) -> Option<Spread> {
+    let mut values: Vec<f64> = values.filter(|value| value.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    let (least, most) = (*values.first()?, *values.last()?);
+    let mid = values.len() / 2;
+    let median =
+        if values.len() % 2 == 1 { values[mid] } else { f64::midpoint(values[mid - 1], values[mid]) };
+    Some(Spread { median, least, most })
+}
+
+/// The ratios of the same round, first by second.
+#[must_use]
+pub fn paired(first: &[Sample], second: &[Sample], of: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
+    spread(first.iter().zip(second).filter_map(|(a, b)| Some(of(a)? / of(b)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        let found = spread([4.0, 1.0, f64::NAN, 3.0, 2.0].into_iter());
+        assert_eq!(found, Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
+        assert_eq!(spread(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn ratios_pair_samples_of_one_round() {
+        let sample = |rate| Sample { rate, ..Sample::default() };
+        let (first, second) = ([sample(10.0), sample(30.0)], [sample(20.0), sample(30.0)]);
+        let found = paired(&first, &second, |s| Some(s.rate));
+        assert_eq!(found, Some(Spread { median: 0.75, least: 0.5, most: 1.0 }));
+        assert_eq!(paired(&first, &second, |s| s.p50_us), None);
+    }
+}
