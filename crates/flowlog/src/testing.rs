@@ -42,6 +42,11 @@ pub(crate) fn with_detail<R>(name: &str, f: impl FnOnce(Detail<'_>) -> R) -> R {
         Header { name: b"Authorization", value: b"Bearer secret" },
         Header { name: b"X-Request-Id", value: b"42" },
     ];
+    let grpc = [
+        Header { name: b"Content-Type", value: b"application/grpc+proto" },
+        Header { name: b"Grpc-Timeout", value: b"2S" },
+        Header { name: b"Authorization", value: b"Bearer secret" },
+    ];
     let question = dns::Query { id: 1, name: "example.com", qtype: 1 };
     let answer = dns::Answer {
         query: question,
@@ -60,6 +65,15 @@ pub(crate) fn with_detail<R>(name: &str, f: impl FnOnce(Detail<'_>) -> R) -> R {
             host: b"api:8080",
             headers: &headers,
             stream: 0,
+        })),
+        "grpc-request" => f(Detail::HttpRequest(&HttpRequest {
+            version: Version::Http2,
+            method: b"POST",
+            path: b"/shop.Payments/Charge",
+            normal_path: b"/shop.Payments/Charge",
+            host: b"api:8080",
+            headers: &grpc,
+            stream: 1,
         })),
         "http-response" | "grpc-response" => f(Detail::HttpResponse(&HttpResponse {
             version: if name == "http-response" { Version::Http11 } else { Version::Http2 },

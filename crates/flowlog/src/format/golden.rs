@@ -202,6 +202,7 @@ fn messages() -> Vec<(String, Record)> {
     for name in [
         "http-request",
         "http-response",
+        "grpc-request",
         "grpc-response",
         "dns-request proxy",
         "dns-response proxy",
@@ -213,7 +214,7 @@ fn messages() -> Vec<(String, Record)> {
     ] {
         list.push((name.to_owned(), message_record(name, Forwarded)));
     }
-    for name in ["http-request", "dns-request proxy", "kafka-request", "tls-hello"] {
+    for name in ["http-request", "grpc-request", "dns-request proxy", "kafka-request", "tls-hello"] {
         for (how, verdict) in
             [("by default", Dropped(DenyReason::NoRule)), ("by a rule", Dropped(DenyReason::DenyRule))]
         {
