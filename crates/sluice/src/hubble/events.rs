@@ -170,7 +170,8 @@ impl Seen {
             id: id.into(),
             labels: labels.map(|set| set.iter().map(ToString::to_string).collect()).unwrap_or_default(),
             namespace: namespace.to_string(),
-            pod: pod.to_string(),
+            // The host has a name, which is that of no pod.
+            pod: if namespace.is_empty() { String::new() } else { pod.to_string() },
         }
     }
 }
