@@ -25,7 +25,7 @@ fn setup(id: u64) -> Setup {
 }
 
 /// What a tap said about one frame.
-type Seen = (Tapped, Vec<u8>, Vec<(FlowEvent, Message)>);
+type Seen = (Tapped, Vec<u8>, Vec<(FlowEvent, Message<'static>)>);
 
 fn all(reader: &mut TapReader) -> Vec<Seen> {
     let (mut frame, mut messages) = (Vec::new(), Vec::new());
@@ -234,7 +234,7 @@ fn messages_come_with_the_frame_that_brought_their_end() {
     let left = out.map(|frames| frames.len());
     assert_eq!((whole.outcome, whole.messages, left), (Outcome::Forwarded, 1, [0, 2]));
     let [(event, Message::HttpRequest { method, path, host, .. })] = &said[..] else { panic!("{said:?}") };
-    assert_eq!((&**method, &**path, &**host), ("GET", "/allowed/x", "h"));
+    assert_eq!([method, path, host].map(AsRef::as_ref), ["GET", "/allowed/x", "h"]);
     assert!(
         matches!(event.kind, EventKind::Message { verdict: MessageVerdict::Forwarded, rule, .. } if rule != RuleId::NONE)
     );

@@ -3,7 +3,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowlog::api::{ObserveRequest, serve_observe, show_answer};
 use flowlog::format::{Layout, Options, Printer};
-use flowlog::{EventKind, EventRing, FlowEvent, Resolver, Store, TraceReason, Workload};
+use flowlog::{Drained, EventKind, EventRing, FlowEvent, Resolver, Store, TraceReason, Workload};
 use packet::{Addr, FlowKey, Instant, PortId, TcpFlags};
 use policy::{EndpointId, Identity, Provenance, RuleId};
 use std::hint::black_box;
@@ -73,7 +73,8 @@ fn event(n: u64) -> FlowEvent {
 fn observe(c: &mut Criterion) {
     let store = Arc::new(Store::new(RECORDS));
     store.set_names(Arc::new(Names));
-    let events: Vec<_> = (0..RECORDS as u64).map(event).collect();
+    let mut events = Drained::with_capacity(RECORDS);
+    (0..RECORDS as u64).for_each(|n| events.push(event(n), &[]));
     store.push_events(&events);
     let mut group = c.benchmark_group("observe");
     group.throughput(Throughput::Elements(RECORDS as u64)).sample_size(20);
@@ -103,7 +104,7 @@ fn accept(c: &mut Criterion) {
     let (mut writer, mut reader) = EventRing::new(2 * BURST);
     let store = Store::new(4095);
     store.set_names(Arc::new(Names));
-    let mut batch = Vec::with_capacity(BURST);
+    let mut batch = Drained::with_capacity(BURST);
     let mut group = c.benchmark_group("accept");
     group.throughput(Throughput::Elements(BURST as u64));
     group.bench_function("ring, drain, store", |b| {
@@ -111,8 +112,9 @@ fn accept(c: &mut Criterion) {
             for n in 0..BURST as u64 {
                 writer.record(black_box(event(n)));
             }
-            reader.drain_messages(BURST, |event, message| batch.push((event, message)));
-            store.push_messages(batch.drain(..));
+            batch.clear();
+            reader.drain_messages(BURST, |event, said| batch.push(event, said));
+            store.push_events(&batch);
         });
     });
     group.finish();

@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod detail;
+mod drained;
 pub mod drop_reason;
 pub mod event;
 pub mod filter;
@@ -22,6 +23,7 @@ mod summary;
 mod testing;
 
 pub use detail::{Detail, Message};
+pub use drained::Drained;
 pub use drop_reason::DropReason;
 pub use event::{CloseReason, EventKind, FlowEvent, MessageVerdict, TraceReason, VerdictKind};
 pub use filter::{Filters, FlowFilter};

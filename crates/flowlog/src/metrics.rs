@@ -39,14 +39,14 @@ pub const DEFAULT_MAX_SERIES: usize = 10_000;
 /// An event as plugins see it.
 struct Seen<'a> {
     event: &'a FlowEvent,
-    message: Option<&'a Message>,
+    message: Option<&'a Message<'a>>,
     verdict: Verdict,
     protocol: &'static str,
     direction: TrafficDirection,
 }
 
 impl<'a> Seen<'a> {
-    fn new(event: &'a FlowEvent, message: Option<&'a Message>) -> Self {
+    fn new(event: &'a FlowEvent, message: Option<&'a Message<'a>>) -> Self {
         let decided = |direction: Option<policy::Direction>| {
             direction.map_or_else(|| seen_from(event), TrafficDirection::from)
         };
@@ -109,7 +109,7 @@ impl Metrics {
     }
 
     /// Counts one event, with what its message says if it is one.
-    pub fn count(&mut self, event: &FlowEvent, message: Option<&Message>, names: &dyn Resolver) {
+    pub fn count(&mut self, event: &FlowEvent, message: Option<&Message<'_>>, names: &dyn Resolver) {
         let seen = Seen::new(event, message);
         for plugin in &mut self.plugins {
             plugin.count(&seen, names);

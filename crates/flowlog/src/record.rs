@@ -150,7 +150,7 @@ impl Record {
     #[must_use]
     pub fn from_message(
         event: &FlowEvent,
-        message: Option<&Message>,
+        message: Option<&Message<'_>>,
         names: &dyn Resolver,
         seq: u64,
     ) -> Self {

@@ -7,7 +7,7 @@
 //! of content for every [`EventKind::Message`], in the order of the events. They are written before the event is, so
 //! whoever has the event finds its content; both go or neither.
 
-use crate::detail::{self, Detail, MAX_ENCODED, Message};
+use crate::detail::{self, Detail, MAX_ENCODED};
 use crate::event::{EventKind, FlowEvent, MessageVerdict};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
@@ -215,18 +215,12 @@ impl EventReader {
         })
     }
 
-    /// Takes up to `max` events, oldest first, each message with what it says; answers how many there were.
-    pub fn drain_messages(
-        &mut self,
-        max: usize,
-        mut each: impl FnMut(FlowEvent, Option<Arc<Message>>),
-    ) -> usize {
-        self.take(max, |reader, event| {
-            let message = match event.kind {
-                EventKind::Message { .. } => reader.content().and_then(detail::decode).map(Arc::new),
-                _ => None,
-            };
-            each(event, message);
+    /// Takes up to `max` events, oldest first, each with what its message says for [`detail::decode`]: nothing for what is
+    /// no message, and for one that says nothing. Answers how many there were.
+    pub fn drain_messages(&mut self, max: usize, mut each: impl FnMut(FlowEvent, &[u8])) -> usize {
+        self.take(max, |reader, event| match event.kind {
+            EventKind::Message { .. } => each(event, reader.content().unwrap_or_default()),
+            _ => each(event, &[]),
         })
     }
 
@@ -311,9 +305,9 @@ mod tests {
 
     fn methods(reader: &mut EventReader) -> Vec<Option<String>> {
         let mut seen = Vec::new();
-        reader.drain_messages(usize::MAX, |_, message| {
-            seen.push(match message.as_deref() {
-                Some(Message::HttpRequest { method, .. }) => Some(method.clone()),
+        reader.drain_messages(usize::MAX, |_, said| {
+            seen.push(match detail::decode(said) {
+                Some(detail::Message::HttpRequest { method, .. }) => Some(method.into_owned()),
                 other => other.map(|m| format!("{m:?}")),
             });
         });

@@ -5,10 +5,14 @@
 //! ([`Store::set_names`]), what is still raw is resolved with the old ones first, so a record always shows who was
 //! who at its time.
 //!
-//! The lock is held for a pointer's worth of work: a reader copies a bounded batch of `Arc`s and filters outside of it.
+//! What messages say lies in one run of bytes behind the events, in their order, so that taking an event in allocates
+//! nothing.
+//!
+//! The lock is held for a copy's worth of work: a reader copies a bounded batch and makes records of it outside.
 //! A reader that falls behind by more than the ring loses the oldest records and is told how many.
 
-use crate::detail::Message;
+use crate::detail;
+use crate::drained::Drained;
 use crate::event::FlowEvent;
 use crate::record::{Record, Resolver};
 use std::collections::VecDeque;
@@ -35,16 +39,24 @@ pub type Names = Arc<dyn Resolver + Send + Sync>;
 #[derive(Clone, Debug)]
 enum Slot {
     Made(Arc<Record>),
-    Raw(FlowEvent, Option<Arc<Message>>),
+    /// With as many bytes of what messages say.
+    Raw(FlowEvent, u16),
 }
 
 impl Slot {
-    fn made(&self, seq: u64, names: Option<&Names>) -> Arc<Record> {
+    fn said(&self) -> usize {
+        match self {
+            Self::Made(_) => 0,
+            Self::Raw(_, said) => usize::from(*said),
+        }
+    }
+
+    fn made(&self, said: &[u8], seq: u64, names: Option<&Names>) -> Arc<Record> {
         match (self, names) {
             (Self::Made(record), _) => Arc::clone(record),
-            (Self::Raw(event, message), names) => {
+            (Self::Raw(event, _), names) => {
                 let names: &dyn Resolver = names.map_or(&Nameless, |names| names.as_ref());
-                Arc::new(Record::from_message(event, message.as_deref(), names, seq))
+                Arc::new(Record::from_message(event, detail::decode(said).as_ref(), names, seq))
             }
         }
     }
@@ -77,6 +89,8 @@ impl Resolver for Nameless {
 #[derive(Default)]
 struct Inner {
     records: VecDeque<Slot>,
+    /// What the messages of the raw ones say, one behind the other.
+    said: VecDeque<u8>,
     names: Option<Names>,
     /// Number of the first record in `records`; numbers count all records ever pushed.
     first: u64,
@@ -86,20 +100,59 @@ struct Inner {
 }
 
 impl Inner {
-    /// Adds a slot; answers what had to give way.
-    fn push(&mut self, slot: Slot, capacity: usize) -> Option<Slot> {
-        let oldest = if self.records.len() >= capacity {
-            self.first += 1;
-            self.records.pop_front()
-        } else {
-            None
-        };
+    /// Adds a slot; answers the record that had to give way, if it was one.
+    fn push(&mut self, slot: Slot, said: &[u8], capacity: usize) -> Option<Arc<Record>> {
+        let oldest = if self.records.len() >= capacity { self.pop() } else { None };
         self.records.push_back(slot);
+        self.said.extend(said);
         oldest
+    }
+
+    fn pop(&mut self) -> Option<Arc<Record>> {
+        let oldest = self.records.pop_front()?;
+        self.first += 1;
+        self.said.drain(..oldest.said().min(self.said.len()));
+        match oldest {
+            Slot::Made(record) => Some(record),
+            Slot::Raw(..) => None,
+        }
     }
 
     fn end(&self) -> u64 {
         self.first + self.records.len() as u64
+    }
+
+    /// Makes records of what is raw, with the names there are.
+    fn make_all(&mut self) {
+        let said = self.said.make_contiguous();
+        let mut from = 0;
+        for (seq, slot) in (self.first..).zip(self.records.iter_mut()) {
+            if let Slot::Raw(_, len) = slot {
+                let to = from + usize::from(*len);
+                *slot =
+                    Slot::Made(slot.made(said.get(from..to).unwrap_or_default(), seq, self.names.as_ref()));
+                from = to;
+            }
+        }
+        self.said.clear();
+    }
+
+    /// So many slots from there on, and what their messages say.
+    fn copy(&self, skip: usize, most: usize) -> (Vec<Slot>, Vec<u8>) {
+        let before: usize = self.records.range(..skip.min(self.records.len())).map(Slot::said).sum();
+        let slots: Vec<_> = self.records.iter().skip(skip).take(most).cloned().collect();
+        let wanted = slots.iter().map(Slot::said).sum::<usize>();
+        let (a, b) = self.said.as_slices();
+        let said = [
+            a.get(before..).unwrap_or_default(),
+            b.get(before.saturating_sub(a.len())..).unwrap_or_default(),
+        ];
+        let mut bytes = Vec::with_capacity(wanted);
+        for part in said {
+            let part = part.get(..wanted - bytes.len()).unwrap_or(part);
+            bytes.extend_from_slice(part);
+        }
+        (slots, bytes)
     }
 }
 
@@ -154,19 +207,15 @@ impl Store {
     /// Adds a record, pushing the oldest out when full.
     pub fn push(&self, record: Record) {
         let record = Slot::Made(Arc::new(record));
-        let oldest = self.lock().push(record, self.capacity);
+        let oldest = self.lock().push(record, &[], self.capacity);
         self.arrived.notify_all();
         // Freeing a record is not done under the lock.
         drop(oldest);
     }
 
     /// Adds events in order, as they are.
-    pub fn push_events(&self, events: &[FlowEvent]) {
-        self.push_messages(events.iter().map(|event| (*event, None)));
-    }
-
-    /// Adds events in order, as they are, messages with what they say.
-    pub fn push_messages(&self, events: impl ExactSizeIterator<Item = (FlowEvent, Option<Arc<Message>>)>) {
+    pub fn push_events(&self, events: &Drained) {
+        let events = events.iter();
         // What this very batch would push out again need not come in.
         let skip = events.len().saturating_sub(self.capacity);
         // Freeing is not done under the lock.
@@ -174,17 +223,15 @@ impl Store {
         {
             let mut inner = self.lock();
             if skip > 0 {
-                dropped.extend(inner.records.drain(..));
-                inner.first += (dropped.len() + skip) as u64;
+                dropped.extend(
+                    std::iter::from_fn(|| (!inner.records.is_empty()).then(|| inner.pop())).flatten(),
+                );
+                inner.first += skip as u64;
             }
-            for (at, (event, message)) in events.enumerate() {
-                if at < skip {
-                    continue;
-                }
-                match inner.push(Slot::Raw(event, message), self.capacity) {
-                    None | Some(Slot::Raw(_, None)) => {}
-                    Some(slot) => dropped.push(slot),
-                }
+            for (event, said) in events.skip(skip) {
+                // One that is too long for its length says nothing; a ring has none.
+                let (len, said) = u16::try_from(said.len()).map_or((0, &[][..]), |len| (len, said));
+                dropped.extend(inner.push(Slot::Raw(*event, len), said, self.capacity));
             }
         }
         self.arrived.notify_all();
@@ -193,13 +240,8 @@ impl Store {
     /// Changes the names. Events that came before keep those they had.
     pub fn set_names(&self, names: Names) {
         let mut inner = self.lock();
-        let Inner { records, names: current, first, .. } = &mut *inner;
-        for (seq, slot) in (*first..).zip(records.iter_mut()) {
-            if matches!(slot, Slot::Raw(..)) {
-                *slot = Slot::Made(slot.made(seq, current.as_ref()));
-            }
-        }
-        *current = Some(names);
+        inner.make_all();
+        inner.names = Some(names);
     }
 
     /// Counts events that were shed before they became records.
@@ -271,12 +313,17 @@ impl Store {
         let lost = inner.first.saturating_sub(cursor.0);
         let start = cursor.0.max(inner.first);
         let skip = usize::try_from(start - inner.first).unwrap_or(usize::MAX);
-        let slots: Vec<_> = inner.records.iter().skip(skip).take(BATCH).cloned().collect();
+        let (slots, said) = inner.copy(skip, BATCH);
         let (names, closed) = (inner.names.clone(), inner.closed);
         drop(inner);
         cursor.0 = start + slots.len() as u64;
-        let records = (start..).zip(&slots).map(|(seq, slot)| slot.made(seq, names.as_ref())).collect();
-        Batch { records, lost, closed }
+        let mut rest = &said[..];
+        let records = (start..).zip(&slots).map(|(seq, slot)| {
+            let (said, behind) = rest.split_at_checked(slot.said()).unwrap_or_default();
+            rest = behind;
+            slot.made(said, seq, names.as_ref())
+        });
+        Batch { records: records.collect(), lost, closed }
     }
 
     /// A writer that panicked leaves a ring that is still whole: every step keeps it so.
@@ -288,6 +335,13 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Names as Known, event, message_event};
+
+    fn events(list: &[FlowEvent]) -> Drained {
+        let mut drained = Drained::default();
+        list.iter().for_each(|event| drained.push(*event, &[]));
+        drained
+    }
 
     fn record(n: u32) -> Record {
         Record { drop_reason: n, ..Record::default() }
@@ -314,11 +368,10 @@ mod tests {
 
     #[test]
     fn events_are_numbered_and_named_by_the_names_of_their_time() {
-        use crate::testing::{Names as Known, event};
         let store = Store::new(3);
-        store.push_events(&[event()]);
+        store.push_events(&events(&[event()]));
         store.set_names(Arc::new(Known));
-        store.push_events(&[event(), event()]);
+        store.push_events(&events(&[event(), event()]));
         let batch = store.read(&mut store.oldest());
         let pods: Vec<_> =
             batch.records.iter().map(|r| r.source.as_ref().map(|s| s.pod_name.clone())).collect();
@@ -327,33 +380,74 @@ mod tests {
         let uuids: std::collections::HashSet<_> = batch.records.iter().map(|r| r.uuid.clone()).collect();
         assert_eq!(uuids.len(), 3);
         // A batch longer than the ring leaves its end, and counts as a whole.
-        store.push_events(&[event(); 10]);
+        store.push_events(&events(&[event(); 10]));
         assert_eq!((store.len_and_capacity(), store.total()), ((3, 3), 13));
+    }
+
+    /// A hello to each of these servers.
+    fn hellos(servers: &[String]) -> Drained {
+        let mut drained = Drained::default();
+        for server in servers {
+            let hello = l7::tls::TlsHello { server_name: Some(server), encrypted: false };
+            let mut buffer = [0; 1024];
+            let len = detail::encode(detail::Detail::TlsHello(&hello), &mut buffer).expect("has room");
+            drained.push(message_event(crate::MessageVerdict::Forwarded, false), &buffer[..len]);
+        }
+        drained
+    }
+
+    fn texts(records: &[Arc<Record>]) -> Vec<&str> {
+        records.iter().map(|r| r.summary.as_str()).collect()
     }
 
     #[test]
     fn messages_keep_what_they_say_until_somebody_asks() {
-        use crate::testing::{Names as Known, event, message_event};
         let store = Store::new(3);
-        let kind = crate::MessageVerdict::Forwarded;
-        let said =
-            |name: &str| Arc::new(Message::TlsHello { server_name: Some(name.into()), encrypted: false });
-        let first = said("first");
-        store.push_messages([(message_event(kind, false), Some(Arc::clone(&first)))].into_iter());
-        assert_eq!(Arc::strong_count(&first), 2, "not copied, not made a record");
+        store.push_events(&hellos(&["first".into()]));
+        let raw = |store: &Store| store.lock().said.len();
+        assert_ne!(raw(&store), 0, "not made a record");
         store.set_names(Arc::new(Known));
-        assert_eq!(Arc::strong_count(&first), 1, "made a record with the names of its time");
-        let second = [(event(), None), (message_event(kind, false), Some(said("second")))];
-        store.push_messages(second.into_iter());
-        let texts = |store: &Store| {
-            let records = store.read(&mut store.oldest()).records;
-            records.iter().map(|r| r.summary.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(texts(&store), ["TLS ClientHello first", "TCP Flags: SYN", "TLS ClientHello second"]);
+        assert_eq!(raw(&store), 0, "made a record with the names of its time");
+        store.push_events(&events(&[event()]));
+        store.push_events(&hellos(&["second".into()]));
+        let all = store.read(&mut store.oldest()).records;
+        assert_eq!(texts(&all), ["TLS ClientHello first", "TCP Flags: SYN", "TLS ClientHello second"]);
         // A batch longer than the ring leaves its end.
-        let many = (0..10).map(|n| (message_event(kind, false), Some(said(&n.to_string()))));
-        store.push_messages(many.collect::<Vec<_>>().into_iter());
-        assert_eq!(texts(&store), ["TLS ClientHello 7", "TLS ClientHello 8", "TLS ClientHello 9"]);
+        store.push_events(&hellos(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|n| n.to_string())));
+        let all = store.read(&mut store.oldest()).records;
+        assert_eq!(texts(&all), ["TLS ClientHello 7", "TLS ClientHello 8", "TLS ClientHello 9"]);
+    }
+
+    #[test]
+    fn what_messages_say_stays_with_them_however_the_ring_turns() {
+        let store = Store::new(5);
+        store.set_names(Arc::new(Known));
+        for n in 0..200_usize {
+            match n % 3 {
+                0 => store.push_events(&events(&[event()])),
+                1 => store.push_events(&hellos(&[n.to_string().repeat(n % 7)])),
+                _ => store.push(record(1)),
+            }
+            if n == 100 {
+                store.set_names(Arc::new(Known));
+            }
+            for skip in 0..5_usize {
+                let mut cursor = store.last(5 - skip as u64);
+                let first = usize::try_from(cursor.number()).expect("small");
+                let records = store.read(&mut cursor).records;
+                assert_eq!(records.len(), (n + 1 - first).min(5));
+                for (n, text) in (first..).zip(texts(&records)) {
+                    let expected = match n % 3 {
+                        0 => "TCP Flags: SYN".to_owned(),
+                        1 => format!("TLS ClientHello {}", n.to_string().repeat(n % 7)),
+                        _ => String::new(),
+                    };
+                    assert_eq!(text, expected, "record {n}");
+                }
+            }
+        }
+        let kept: usize = store.lock().records.iter().map(Slot::said).sum();
+        assert_eq!(store.lock().said.len(), kept, "nothing is left of what went");
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn event(proto: u8, kind: EventKind) -> FlowEvent {
 }
 
 /// An event for each metric about flows.
-fn events() -> Vec<(FlowEvent, Option<Message>)> {
+fn events() -> Vec<(FlowEvent, Option<Message<'static>>)> {
     let (egress, rule) = (Direction::Egress, RuleId::NONE);
     let denied = DropReason::Denied(DenyReason::NoRule);
     let trace = EventKind::Trace { reason: TraceReason::New };
@@ -92,7 +92,7 @@ fn events() -> Vec<(FlowEvent, Option<Message>)> {
         ),
     ];
     let question = flowlog::detail::Question { name: "a".into(), qtype: 1 };
-    let (version, text) = (l7::http::Version::Http11, |text: &str| text.to_owned());
+    let (version, text) = (l7::http::Version::Http11, std::borrow::Cow::Borrowed);
     let messages = [
         Message::HttpRequest {
             version,

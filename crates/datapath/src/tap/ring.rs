@@ -129,7 +129,7 @@ impl fmt::Debug for TapReader {
 
 impl TapReader {
     /// The oldest frame that was not taken yet: its bytes into `frame`, its messages into `messages`.
-    pub fn take(&mut self, frame: &mut Vec<u8>, messages: &mut Vec<(FlowEvent, Message)>) -> Option<Tapped> {
+    pub fn take(&mut self, frame: &mut Vec<u8>, messages: &mut Vec<(FlowEvent, Message<'static>)>) -> Option<Tapped> {
         let Ok(&Entry::Frame { tapped, captured, messages: count }) = self.entries.peek() else {
             return None;
         };
@@ -146,7 +146,7 @@ impl TapReader {
             let Ok(Entry::Message { event, len }) = self.entries.pop() else { return None };
             let mut said = vec![0; usize::from(len)];
             self.bytes.pop_entire_slice(&mut said).ok()?;
-            messages.extend(detail::decode(&said).map(|message| (event, message)));
+            messages.extend(detail::decode(&said).map(|message| (event, message.into_owned())));
         }
         Some(tapped)
     }

@@ -12,6 +12,7 @@ use datapath::ports::{Port, PortKind, PortTable};
 use datapath::snapshot::{Visibility, VisiblePort};
 use datapath::stats::Stats;
 use datapath::{Snapshot, Worker};
+use flowlog::detail;
 use flowlog::event::{EventKind, FlowEvent, MessageVerdict};
 use flowlog::ring::{EventReader, EventRing};
 use packet::io::mem::{MemConfig, MemIo};
@@ -173,8 +174,8 @@ impl Node {
     /// What was told of messages since the last call: the verdict, and one line about the message.
     pub fn messages(&mut self) -> Vec<(MessageVerdict, String)> {
         let mut messages = Vec::new();
-        self.events.drain_messages(usize::MAX, |event, message| {
-            if let (EventKind::Message { verdict, .. }, Some(message)) = (event.kind, message) {
+        self.events.drain_messages(usize::MAX, |event, said| {
+            if let (EventKind::Message { verdict, .. }, Some(message)) = (event.kind, detail::decode(said)) {
                 messages.push((verdict, format!("{message:?}")));
             }
         });

@@ -1,4 +1,4 @@
-//! The compact form between worker and reader: one encoder that borrows, one decoder that owns.
+//! The compact form between worker and reader: an encoder and a decoder, both of which borrow.
 //!
 //! The decoder takes nothing for granted; bytes that are no message are no message.
 
@@ -7,6 +7,7 @@ use l7::Anomaly;
 use l7::http::{Header, Version};
 use serde::ser::{SerializeSeq as _, SerializeTuple as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// Longest method; the registered ones have at most 16 letters.
@@ -161,14 +162,15 @@ pub(crate) fn encode(detail: Detail<'_>, buffer: &mut [u8]) -> Option<usize> {
     postcard::to_slice(&form, buffer).ok().map(|written| written.len())
 }
 
-/// Owned text, with the mark of a cut.
-struct Owned(String);
+/// Text, with the mark of a cut.
+struct Read<'a>(Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for Owned {
+impl<'de: 'a, 'a> Deserialize<'de> for Read<'a> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let (bytes, cut) = <(&[u8], bool)>::deserialize(d)?;
-        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        let mut text = String::from_utf8_lossy(bytes);
         if cut {
+            let text = text.to_mut();
             // A cut within a character leaves a replacement character that was never sent.
             while text.ends_with('\u{fffd}') {
                 text.pop();
@@ -180,25 +182,24 @@ impl<'de> Deserialize<'de> for Owned {
 }
 
 #[derive(Deserialize)]
-enum Decoded {
-    HttpRequest(#[serde(with = "VersionForm")] Version, Owned, Owned, Owned, Vec<(u8, Owned)>),
-    HttpResponse(#[serde(with = "VersionForm")] Version, u16, u64, Owned, Owned, Owned, Option<u32>),
-    DnsQuery(Owned, u16),
-    DnsAnswer(Owned, u16, u8, Vec<IpAddr>, Vec<Owned>, u32, u64),
-    KafkaRequest(i16, i16, i32, Owned, Vec<Owned>),
-    KafkaResponse(i16, i16, i32, Owned, i16, u64),
-    TlsHello(Option<Owned>, bool),
+enum Decoded<'a> {
+    HttpRequest(#[serde(with = "VersionForm")] Version, Read<'a>, Read<'a>, Read<'a>, Vec<(u8, Read<'a>)>),
+    HttpResponse(#[serde(with = "VersionForm")] Version, u16, u64, Read<'a>, Read<'a>, Read<'a>, Option<u32>),
+    DnsQuery(#[serde(borrow)] Read<'a>, u16),
+    DnsAnswer(Read<'a>, u16, u8, Vec<IpAddr>, Vec<Read<'a>>, u32, u64),
+    KafkaRequest(i16, i16, i32, Read<'a>, Vec<Read<'a>>),
+    KafkaResponse(i16, i16, i32, Read<'a>, i16, u64),
+    TlsHello(Option<Read<'a>>, bool),
     Anomaly(u8),
 }
 
 /// Reads what a worker wrote; `None` for anything else.
 #[must_use]
-pub fn decode(bytes: &[u8]) -> Option<Message> {
-    let (form, rest) = postcard::take_from_bytes::<Decoded>(bytes).ok()?;
+pub fn decode(bytes: &[u8]) -> Option<Message<'_>> {
+    let (form, rest) = postcard::take_from_bytes::<Decoded<'_>>(bytes).ok()?;
     if !rest.is_empty() {
         return None;
     }
-    let strings = |list: Vec<Owned>| list.into_iter().map(|text| text.0).collect();
     Some(match form {
         Decoded::HttpRequest(version, method, host, path, headers) => Message::HttpRequest {
             version,
@@ -207,7 +208,7 @@ pub fn decode(bytes: &[u8]) -> Option<Message> {
             path: path.0,
             headers: headers
                 .into_iter()
-                .map(|(index, value)| Some(((*KEPT_HEADERS.get(usize::from(index))?).to_owned(), value.0)))
+                .map(|(index, value)| Some((*KEPT_HEADERS.get(usize::from(index))?, value.0)))
                 .collect::<Option<_>>()?,
         },
         Decoded::HttpResponse(version, status, latency_ns, method, host, path, grpc_status) => {
@@ -226,32 +227,25 @@ pub fn decode(bytes: &[u8]) -> Option<Message> {
             question: Question { name: name.0, qtype },
             rcode,
             addresses,
-            cnames: strings(cnames),
+            cnames: texts(cnames),
             ttl,
             latency_ns,
         },
         Decoded::KafkaRequest(api_key, api_version, correlation_id, client_id, topics) => {
-            Message::KafkaRequest {
-                api_key,
-                api_version,
-                correlation_id,
-                client_id: client_id.0,
-                topics: strings(topics),
-            }
+            let (client_id, topics) = (client_id.0, texts(topics));
+            Message::KafkaRequest { api_key, api_version, correlation_id, client_id, topics }
         }
         Decoded::KafkaResponse(api_key, api_version, correlation_id, topic, error_code, latency_ns) => {
-            Message::KafkaResponse {
-                api_key,
-                api_version,
-                correlation_id,
-                topic: topic.0,
-                error_code,
-                latency_ns,
-            }
+            let topic = topic.0;
+            Message::KafkaResponse { api_key, api_version, correlation_id, topic, error_code, latency_ns }
         }
         Decoded::TlsHello(server_name, encrypted) => {
             Message::TlsHello { server_name: server_name.map(|name| name.0), encrypted }
         }
         Decoded::Anomaly(index) => Message::Anomaly(*Anomaly::ALL.get(usize::from(index))?),
     })
+}
+
+fn texts(list: Vec<Read<'_>>) -> Vec<Cow<'_, str>> {
+    list.into_iter().map(|text| text.0).collect()
 }

@@ -14,6 +14,7 @@ use crate::record::{Resolver, TrafficDirection};
 use crate::summary::message::{known_dns_rcode, known_dns_type, known_kafka_api};
 use foldhash::fast::RandomState;
 use packet::FlowKey;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -86,7 +87,7 @@ pub(super) struct Kafka {
 }
 
 /// Protocol of a message as Hubble's labels name it.
-pub(super) fn protocol(message: Option<&Message>) -> &'static str {
+pub(super) fn protocol(message: Option<&Message<'_>>) -> &'static str {
     match message {
         Some(Message::HttpRequest { .. } | Message::HttpResponse { .. }) => "HTTP",
         Some(Message::DnsQuery(_) | Message::DnsAnswer { .. }) => "DNS",
@@ -97,7 +98,7 @@ pub(super) fn protocol(message: Option<&Message>) -> &'static str {
 }
 
 /// The same for the `match` of a policy verdict; `None` for what policy was not asked about.
-pub(super) fn policy_match(message: Option<&Message>) -> Option<&'static str> {
+pub(super) fn policy_match(message: Option<&Message<'_>>) -> Option<&'static str> {
     match message? {
         Message::HttpRequest { .. } => Some("l7/http"),
         Message::DnsQuery(_) => Some("l7/dns"),
@@ -243,7 +244,7 @@ impl Dns {
         &mut self,
         contexts: &mut Contexts,
         seen: &Seen<'_>,
-        (message, refused): (&Message, bool),
+        (message, refused): (&Message<'_>, bool),
         names: &dyn Resolver,
     ) {
         let (question, rcode, addresses) = match message {
@@ -283,7 +284,13 @@ impl Dns {
 }
 
 impl Http {
-    fn count(&mut self, contexts: &mut Contexts, seen: &Seen<'_>, message: &Message, names: &dyn Resolver) {
+    fn count(
+        &mut self,
+        contexts: &mut Contexts,
+        seen: &Seen<'_>,
+        message: &Message<'_>,
+        names: &dyn Resolver,
+    ) {
         let reporter = reporter(seen);
         match message {
             Message::HttpRequest { version, method, .. } => {
@@ -308,7 +315,7 @@ impl HttpV2 {
         &mut self,
         contexts: &mut Contexts,
         seen: &Seen<'_>,
-        (message, refused): (&Message, bool),
+        (message, refused): (&Message<'_>, bool),
         names: &dyn Resolver,
     ) {
         let reporter = reporter(seen);
@@ -317,14 +324,14 @@ impl HttpV2 {
                 let context = contexts.of(seen, false, names);
                 let grpc = headers
                     .iter()
-                    .any(|(name, value)| name == "content-type" && value.starts_with("application/grpc"));
+                    .any(|(name, value)| *name == "content-type" && value.starts_with("application/grpc"));
                 let status = status(if grpc { OK } else { FORBIDDEN });
                 let method = known_method(method);
                 self.requests.add(context, [method.into(), version.name().into(), status, reporter.into()]);
             }
             Message::HttpRequest { method, path, headers, .. } => {
                 let Some(traces) = &mut self.traces else { return };
-                let Some(id) = headers.iter().find(|(name, _)| name == "traceparent").and_then(trace_id)
+                let Some(id) = headers.iter().find(|(name, _)| *name == "traceparent").and_then(trace_id)
                 else {
                     return;
                 };
@@ -367,14 +374,14 @@ impl Kafka {
         &mut self,
         contexts: &mut Contexts,
         seen: &Seen<'_>,
-        (message, refused): (&Message, bool),
+        (message, refused): (&Message<'_>, bool),
         names: &dyn Resolver,
     ) {
         let reporter: Value = reporter(seen).into();
         match message {
             Message::KafkaRequest { api_key, topics, .. } => {
                 let context = contexts.of(seen, false, names);
-                let topic = self.topics.value(topics.first().map_or("", String::as_str));
+                let topic = self.topics.value(topics.first().map_or("", |topic| topic));
                 let error = Value::Number(if refused { TOPIC_REFUSED } else { 0 });
                 self.requests.add(context, [topic, api(*api_key), error, reporter]);
             }
@@ -409,12 +416,12 @@ fn known_method(method: &str) -> &'static str {
     METHODS.iter().copied().find(|known| *known == method).unwrap_or(OTHER)
 }
 
-fn known_type(question: &Question) -> &'static str {
+fn known_type(question: &Question<'_>) -> &'static str {
     known_dns_type(question.qtype).unwrap_or(OTHER)
 }
 
 /// The trace id of a `traceparent` (W3C Trace Context §3.2.2).
-fn trace_id((_, value): &(String, String)) -> Option<&str> {
+fn trace_id<'a>((_, value): &'a (&str, Cow<'_, str>)) -> Option<&'a str> {
     let id = value.split('-').nth(1)?;
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     (id.len() == 32 && id.bytes().all(hex) && id.bytes().any(|b| b != b'0')).then_some(id)

@@ -62,10 +62,10 @@ impl Resolver for Names {
     }
 }
 
-fn said(name: &str) -> Message {
+fn said(name: &str) -> Message<'static> {
     let mut buffer = vec![0; MAX_ENCODED];
     let len = with_detail(name, |detail| encode(detail, &mut buffer)).expect("has room");
-    decode(&buffer[..len]).expect("reads back")
+    decode(&buffer[..len]).expect("reads back").into_owned()
 }
 
 fn verdict(direction: Direction, verdict: VerdictKind, rule: RuleId) -> EventKind {
@@ -87,7 +87,7 @@ fn drop_of(reason: DropReason) -> EventKind {
 const NO_RULE: DropReason = DropReason::Denied(DenyReason::NoRule);
 
 /// One of everything, in an order that is always the same.
-fn everything() -> Vec<(FlowEvent, Option<Message>)> {
+fn everything() -> Vec<(FlowEvent, Option<Message<'static>>)> {
     use MessageVerdict::{Dropped, Forwarded};
     let base = event();
     let reply = |e: FlowEvent| FlowEvent { key: e.key.reversed(), is_reply: true, ..e };
@@ -100,7 +100,7 @@ fn everything() -> Vec<(FlowEvent, Option<Message>)> {
     (v6.key.src, v6.key.dst) = (Addr::v6([1; 16]), Addr::v6([2; 16]));
     let close =
         EventKind::Close { reason: CloseReason::Reset, packets: [1; 2], bytes: [1; 2], duration_ns: 1 };
-    let mut list: Vec<(FlowEvent, Option<Message>)> = [
+    let mut list: Vec<(FlowEvent, Option<Message<'static>>)> = [
         base,
         reply(FlowEvent { tcp_flags: TcpFlags(TcpFlags::SYN | TcpFlags::ACK), ..base }),
         FlowEvent { tcp_flags: TcpFlags(TcpFlags::FIN | TcpFlags::RST), ..base },
@@ -144,7 +144,7 @@ fn everything() -> Vec<(FlowEvent, Option<Message>)> {
     list
 }
 
-fn counted(list: &[&str], events: &[(FlowEvent, Option<Message>)]) -> Metrics {
+fn counted(list: &[&str], events: &[(FlowEvent, Option<Message<'static>>)]) -> Metrics {
     let mut metrics = Metrics::new(&MetricsConfig::parse(list).expect("valid"), DEFAULT_MAX_SERIES);
     let names = Names::default();
     for (event, message) in events {
@@ -494,7 +494,7 @@ fn series_are_bounded_and_what_is_left_out_is_counted() {
         e.key.dst = Addr::v4([172, 16, (n >> 8) as u8, n as u8]);
         e.key.dst_port = n;
         metrics.count(&e, None, &names);
-        let text = |what: &str| format!("{what}{n}");
+        let text = |what: &str| std::borrow::Cow::Owned(format!("{what}{n}"));
         for message in [
             Message::HttpResponse {
                 version: Version::Http11,

@@ -12,6 +12,7 @@ use crate::event::{FlowEvent, MessageVerdict};
 use crate::summary::{self, message as words};
 use policy::{DenyReason, Direction, Provenance, RuleId};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 named_enum!(/// Which way a message goes.
 L7Type, default Unknown, {
@@ -148,7 +149,7 @@ impl Record {
     pub(super) fn message(
         &mut self,
         event: &FlowEvent,
-        message: Option<&Message>,
+        message: Option<&Message<'_>>,
         (verdict, direction, rule): (MessageVerdict, Option<Direction>, RuleId),
         names: &dyn Resolver,
         extra: &mut Extensions,
@@ -160,8 +161,8 @@ impl Record {
         self.is_reply = Some(event.is_reply);
         let mut l7 = layer7(message, event.is_reply);
         if let (MessageVerdict::Dropped(_), Some(Message::HttpRequest { headers, .. })) = (verdict, message) {
-            let grpc = |(name, value): &(String, String)| {
-                name == "content-type" && value.starts_with("application/grpc")
+            let grpc = |(name, value): &(&str, Cow<'_, str>)| {
+                *name == "content-type" && value.starts_with("application/grpc")
             };
             // What the client was answered; Hubble leaves it out.
             match (&mut l7.http, headers.iter().any(grpc)) {
@@ -199,7 +200,7 @@ impl Record {
     /// A refusal by policy: unlike Hubble's it has a reason and names the policies.
     fn refused(
         &mut self,
-        message: Option<&Message>,
+        message: Option<&Message<'_>>,
         (reason, direction): (DenyReason, Option<Direction>),
         rules: &[Provenance],
         extra: &mut Extensions,
@@ -224,17 +225,17 @@ impl Record {
 
 impl Extensions {
     /// What Hubble has no field for.
-    fn describe(&mut self, message: Option<&Message>) {
+    fn describe(&mut self, message: Option<&Message<'_>>) {
         match message {
             Some(Message::HttpResponse { grpc_status, .. }) => self.grpc_status = *grpc_status,
             Some(Message::KafkaRequest { client_id, topics, .. }) => {
-                self.kafka_client_id.clone_from(client_id);
+                client_id.as_ref().clone_into(&mut self.kafka_client_id);
                 if topics.len() > 1 {
-                    self.kafka_topics.clone_from(topics);
+                    self.kafka_topics = topics.iter().map(|topic| topic.clone().into_owned()).collect();
                 }
             }
             Some(Message::TlsHello { server_name, encrypted }) => {
-                let server_name = server_name.clone().unwrap_or_default();
+                let server_name = server_name.clone().unwrap_or_default().into_owned();
                 self.tls = Some(Tls { server_name, encrypted_hello: *encrypted });
             }
             Some(Message::Anomaly(anomaly)) => anomaly.name().clone_into(&mut self.anomaly),
@@ -243,17 +244,19 @@ impl Extensions {
     }
 }
 
-fn layer7(message: Option<&Message>, is_reply: bool) -> Layer7 {
+fn layer7(message: Option<&Message<'_>>, is_reply: bool) -> Layer7 {
     let kind = if is_reply { L7Type::Response } else { L7Type::Request };
     let mut l7 = Layer7 { kind, ..Layer7::default() };
     match message {
         Some(Message::HttpRequest { version, method, host, path, headers }) => {
             l7.kind = L7Type::Request;
-            let header =
-                |(key, value): &(String, String)| HttpHeader { key: key.clone(), value: value.clone() };
+            let header = |(key, value): &(&str, Cow<'_, str>)| HttpHeader {
+                key: (*key).to_owned(),
+                value: value.clone().into_owned(),
+            };
             l7.http = Some(Http {
                 code: 0,
-                method: method.clone(),
+                method: method.clone().into_owned(),
                 url: url(host, path),
                 protocol: version.name().to_owned(),
                 headers: headers.iter().map(header).collect(),
@@ -264,7 +267,7 @@ fn layer7(message: Option<&Message>, is_reply: bool) -> Layer7 {
             l7.latency_ns = *latency_ns;
             l7.http = Some(Http {
                 code: u32::from(*status),
-                method: method.clone(),
+                method: method.clone().into_owned(),
                 url: url(host, path),
                 protocol: version.name().to_owned(),
                 headers: Vec::new(),
@@ -298,7 +301,7 @@ fn layer7(message: Option<&Message>, is_reply: bool) -> Layer7 {
                 api_version: i32::from(*api_version),
                 api_key: words::kafka_api(*api_key).into_owned(),
                 correlation_id: *correlation_id,
-                topic: topics.first().cloned().unwrap_or_default(),
+                topic: topics.first().cloned().unwrap_or_default().into_owned(),
             });
         }
         Some(Message::KafkaResponse {
@@ -316,7 +319,7 @@ fn layer7(message: Option<&Message>, is_reply: bool) -> Layer7 {
                 api_version: i32::from(*api_version),
                 api_key: words::kafka_api(*api_key).into_owned(),
                 correlation_id: *correlation_id,
-                topic: topic.clone(),
+                topic: topic.clone().into_owned(),
             });
         }
         Some(Message::TlsHello { .. } | Message::Anomaly(_)) | None => {}
@@ -324,7 +327,7 @@ fn layer7(message: Option<&Message>, is_reply: bool) -> Layer7 {
     l7
 }
 
-fn dns(question: &Question) -> Dns {
+fn dns(question: &Question<'_>) -> Dns {
     Dns {
         query: rooted(&question.name),
         observation_source: "proxy".to_owned(),
@@ -344,9 +347,9 @@ fn url(host: &str, path: &str) -> String {
 }
 
 /// The trace that a request says it belongs to (W3C Trace Context §3.2: `version-trace-parent-flags`).
-fn trace_context(message: &Message) -> Option<Box<TraceContext>> {
+fn trace_context(message: &Message<'_>) -> Option<Box<TraceContext>> {
     let Message::HttpRequest { headers, .. } = message else { return None };
-    let (_, value) = headers.iter().find(|(name, _)| name == "traceparent")?;
+    let (_, value) = headers.iter().find(|(name, _)| *name == "traceparent")?;
     let trace_id = value.split('-').nth(1)?;
     let digits = trace_id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let valid = trace_id.len() == 32 && digits && trace_id.bytes().any(|b| b != b'0');

@@ -340,7 +340,7 @@ fn requests_know_their_trace() {
             method: "GET".into(),
             host: "api".into(),
             path: "/".into(),
-            headers: vec![("traceparent".into(), value.into())],
+            headers: vec![("traceparent", value.into())],
         };
         let event = message_event(MessageVerdict::Forwarded, false);
         let context = Record::from_message(&event, Some(&message), &Names, 1).trace_context;

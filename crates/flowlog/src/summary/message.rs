@@ -7,7 +7,7 @@ use std::borrow::Cow;
 pub(crate) use ::l7::kafka::api_name as known_kafka_api;
 
 /// The one-line text of a message.
-pub(crate) fn of_message(l7: &Layer7, message: Option<&Message>) -> String {
+pub(crate) fn of_message(l7: &Layer7, message: Option<&Message<'_>>) -> String {
     let response = l7.kind == L7Type::Response;
     match (l7, message) {
         (Layer7 { http: Some(http), .. }, _) => of_http(http, response, l7.latency_ns),
@@ -67,7 +67,7 @@ fn of_kafka(kafka: &Kafka, response: bool) -> String {
 }
 
 /// What a rule would have to allow; `None` for what no rule is about.
-pub(crate) fn wanted(message: &Message) -> Option<String> {
+pub(crate) fn wanted(message: &Message<'_>) -> Option<String> {
     Some(match message {
         Message::HttpRequest { method, host, path, .. } => format!("{method} {path} of {host}"),
         Message::DnsQuery(question) => format!("DNS query {}", question.name),

@@ -200,7 +200,7 @@ fn every_kind_of_event() {
     }
 }
 
-fn messages() -> Vec<Message> {
+fn messages() -> Vec<Message<'static>> {
     let question = flowlog::detail::Question { name: "example.com".into(), qtype: 28 };
     let http = l7::http::Version::Http11;
     vec![
@@ -209,7 +209,7 @@ fn messages() -> Vec<Message> {
             method: "GET".into(),
             host: "api:8080".into(),
             path: "/v1/pay?id=7".into(),
-            headers: vec![("user-agent".into(), "curl/8".into()), ("x-request-id".into(), "42".into())],
+            headers: vec![("user-agent", "curl/8".into()), ("x-request-id", "42".into())],
         },
         Message::HttpResponse {
             version: http,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use datapath::{SharedSnapshot, Snapshot};
 use flowlog::api::{ObserveRequest, serve_observe};
 use flowlog::metrics::{Metrics, MetricsConfig, PodName};
-use flowlog::{EventReader, Store};
+use flowlog::{Drained, EventReader, Store, detail};
 use policy::engine::directory::WorkloadKind;
 use serde_json::{Value, json};
 use std::collections::HashSet;
@@ -22,6 +22,12 @@ const BATCH: usize = 1024;
 
 /// Pause between two looks: short against what people notice, long against the cost of looking.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// The same while events come fast, so that the ring holds a million a second.
+const SHORT_PAUSE: Duration = Duration::from_millis(2);
+
+/// Events at one look that are fast.
+const MANY: usize = 512;
 
 /// How often it is looked for pods that are gone.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -57,12 +63,13 @@ pub fn start(
     };
     let log = flows.clone();
     let drain = move || {
-        let mut batch = Vec::with_capacity(BATCH);
+        let mut batch = Drained::with_capacity(BATCH);
         let mut known: Option<Arc<Names>> = None;
         let mut swept = clock.now();
+        let mut pause = PAUSE;
         loop {
             log.waiting.store(reader.waiting() as u64, Ordering::Relaxed);
-            let taken = reader.drain_messages(BATCH, |event, message| batch.push((event, message)));
+            let taken = reader.drain_messages(BATCH, |event, said| batch.push(event, said));
             let (shed, before) = (reader.shed(), log.shed.load(Ordering::Relaxed));
             if shed > before {
                 log.store.add_lost(shed - before);
@@ -85,18 +92,22 @@ pub fn start(
             };
             if taken > 0 {
                 let mut metrics = log.metrics();
-                for (event, message) in &batch {
-                    metrics.count(event, message.as_deref(), &**names);
+                for (event, said) in batch.iter() {
+                    metrics.count(event, detail::decode(said).as_ref(), &**names);
                 }
                 drop(metrics);
-                log.store.push_messages(batch.drain(..));
+                log.store.push_events(&batch);
+                batch.clear();
             }
             if clock.now().saturating_since(swept) >= SWEEP {
                 swept = clock.now();
                 log.sweep(&names.snapshot, swept);
             }
             if taken < BATCH {
-                std::thread::sleep(PAUSE);
+                pause = if taken < MANY { PAUSE.min(pause * 2) } else { SHORT_PAUSE };
+                std::thread::sleep(pause);
+            } else {
+                pause = SHORT_PAUSE;
             }
         }
     };

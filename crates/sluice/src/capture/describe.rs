@@ -3,7 +3,7 @@
 use crate::api::names::Names;
 use datapath::conntrack::State;
 use datapath::tap::{Outcome, Tapped};
-use flowlog::record::{Endpoint, Rule, Verdict};
+use flowlog::record::{Endpoint, Rule, ServiceRef, Verdict};
 use flowlog::{EventKind, FlowEvent, Message, Record, TraceReason, VerdictKind, drop_text};
 use packet::FlowKey;
 use policy::{Direction, Identity, RuleId};
@@ -28,7 +28,7 @@ pub struct Described {
 
 /// Puts a frame into words.
 #[must_use]
-pub fn describe(tapped: &Tapped, messages: &[(FlowEvent, Message)], names: &Names) -> Described {
+pub fn describe(tapped: &Tapped, messages: &[(FlowEvent, Message<'_'>)], names: &Names) -> Described {
     let event = identified(tapped.event, names);
     let mut frame = Record::from_event(&event, names, 0);
     if !matches!(tapped.outcome, Outcome::Dropped(_)) {
@@ -129,9 +129,14 @@ fn deciding(frame: &Record) -> Option<String> {
 fn ends(frame: &Record) -> Option<String> {
     let ip = frame.ip.as_ref()?;
     let ports = frame.l4.as_ref().and_then(flowlog::record::L4::ports);
-    let end = |address: &str, end: Option<&Endpoint>, names: &[String], port: Option<_>| {
-        let name = match end {
-            Some(end) if !end.pod_name.is_empty() => format!("{}/{}", end.namespace, end.pod_name),
+    let end = |address: &str,
+               end: Option<&Endpoint>,
+               service: Option<&ServiceRef>,
+               names: &[String],
+               port: Option<_>| {
+        let name = match (end, service) {
+            (Some(end), _) if !end.pod_name.is_empty() => format!("{}/{}", end.namespace, end.pod_name),
+            (_, Some(service)) => format!("{}/{}", service.namespace, service.name),
             _ => names.first().cloned().unwrap_or_default(),
         };
         let mut text = match (name.is_empty(), port) {
@@ -153,8 +158,14 @@ fn ends(frame: &Record) -> Option<String> {
     let (src, dst) = (ports.map(|ports| ports.0), ports.map(|ports| ports.1));
     Some(format!(
         "{} -> {}",
-        end(&ip.source, frame.source.as_ref(), &frame.source_names, src),
-        end(&ip.destination, frame.destination.as_ref(), &frame.destination_names, dst)
+        end(&ip.source, frame.source.as_ref(), frame.source_service.as_deref(), &frame.source_names, src),
+        end(
+            &ip.destination,
+            frame.destination.as_ref(),
+            frame.destination_service.as_deref(),
+            &frame.destination_names,
+            dst
+        )
     ))
 }
 
@@ -223,4 +234,40 @@ fn list(rules: &[Rule]) -> String {
 /// Frames carry what strangers wrote: control characters in it must not reach a terminal.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::names::tests::{INVENTORY, event, names};
+    use packet::PortId;
+
+    #[test]
+    fn ends_are_named_as_people_know_them() {
+        let names = names(INVENTORY, &[]);
+        let comment = |dst, port| {
+            let tapped = Tapped {
+                event: event(&names, dst, port),
+                port: PortId(1),
+                out: None,
+                outcome: Outcome::Forwarded,
+                len: 60,
+                rules: [RuleId::NONE; 2],
+                audited: false,
+                inspected: false,
+                state: Some(State::SynSent),
+                messages: 0,
+                lost_before: 0,
+            };
+            describe(&tapped, &[], &names).comment
+        };
+        let from =
+            "FORWARDED; shop/web-1:40000 (ID 256 k8s:app=web k8s:io.cilium.k8s.policy.cluster=default) -> ";
+        let to = |end: &str| format!("{from}{end}; connection SYN sent");
+        assert_eq!(comment([10, 96, 0, 10], 80), to("shop/api:80 (ID 9 reserved:world-ipv4)"));
+        assert_eq!(comment([203, 0, 113, 7], 443), to("203.0.113.7:443 (ID 9 reserved:world-ipv4)"));
+        let pod =
+            "shop/api-7d9c5b8f6-x2x4z:8080 (ID 257 k8s:app=api k8s:io.cilium.k8s.policy.cluster=default)";
+        assert_eq!(comment([10, 0, 0, 2], 8080), to(pod));
+    }
 }

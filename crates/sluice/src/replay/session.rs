@@ -6,7 +6,7 @@ use crate::api::names::Names;
 use anyhow::Result;
 use datapath::Worker;
 use datapath::learn::{self, LearnReader};
-use flowlog::{EventReader, EventRing, FlowEvent, Message, Record};
+use flowlog::{Drained, EventReader, EventRing, Record, detail};
 use packet::io::pcap::{CaptureReader, Output, PcapIo};
 use packet::{Addr, Instant, IoStats, PacketIo as _};
 use std::collections::HashSet;
@@ -50,6 +50,8 @@ pub(super) struct Session {
     begun: Instant,
     swept: Instant,
     numbered: u64,
+    /// What the worker said since the last poll.
+    said: Drained,
 }
 
 /// What a replay did.
@@ -121,6 +123,7 @@ impl Session {
             begun: Instant::ZERO,
             swept: Instant::ZERO,
             numbered: 0,
+            said: Drained::default(),
         })
     }
 
@@ -225,9 +228,9 @@ impl Session {
 
     /// Hands over what the worker said.
     fn tell(&mut self, each: &mut dyn FnMut(&Record) -> Result<()>) -> Result<()> {
-        let mut said: Vec<(FlowEvent, Option<Arc<Message>>)> = Vec::new();
-        self.events.drain_messages(usize::MAX, |event, message| said.push((event, message)));
-        if said.is_empty() {
+        self.said.clear();
+        let Self { events, said, .. } = self;
+        if events.drain_messages(usize::MAX, |event, message| said.push(event, message)) == 0 {
             return Ok(());
         }
         let current = self.node.shared.load_full();
@@ -236,8 +239,8 @@ impl Session {
             self.names = Some(Names::new(&current, origin, &self.node.facts));
         }
         let Some(names) = &self.names else { return Ok(()) };
-        for (event, message) in said {
-            let record = Record::from_message(&event, message.as_deref(), names, self.numbered);
+        for (event, said) in self.said.iter() {
+            let record = Record::from_message(event, detail::decode(said).as_ref(), names, self.numbered);
             self.numbered += 1;
             each(&record)?;
         }
