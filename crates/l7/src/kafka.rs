@@ -17,8 +17,8 @@
 //! * **Metadata** for several topics is judged topic by topic, because clients ask about all their topics together. The
 //!   refused ones are taken out of the request and put into the response with their error.
 //! * **Fetch sessions:** an incremental fetch is judged with all topics of its session; see `session`.
-//! * **All topics:** a request that names none (Metadata, OffsetFetch) counts as one without topics, and its answer is
-//!   not filtered, as in Cilium.
+//! * **All topics:** a request for all of them (Metadata, OffsetFetch) counts as one without topics, and its answer is
+//!   not filtered, as in Cilium. From the answer to a request for the brokers alone topics are left out.
 //! * **SASL:** SaslHandshake and SaslAuthenticate pass without asking: who a client is opens no topic. SaslHandshake version 0, behind which tokens follow that are no
 //!   requests, is answered with UNSUPPORTED_VERSION; GSSAPI tokens without any handshake are an unknown API.
 //! * **No answer:** a produce with `acks=0` has none, so its refusal is silent.
@@ -344,7 +344,12 @@ impl Kafka {
             metadata::Judged::Some(split) => split,
             // A request without topics is another one, so policy is asked.
             metadata::Judged::None(split) if ask(&[]) => split,
-            metadata::Judged::None(_) => return self.refuse(frame, api.code, cx),
+            metadata::Judged::Brokers if ask(&[]) => {
+                self.outstanding.expect(api, version, correlation_id, "", cx.now, true);
+                self.outstanding.merge(metadata::Merge::brokers(), 0)?;
+                return Ok(frame.pass(end));
+            }
+            metadata::Judged::None(_) | metadata::Judged::Brokers => return self.refuse(frame, api.code, cx),
         };
         self.outstanding.expect(api, version, correlation_id, &split.topic, cx.now, true);
         self.outstanding.merge(split.merge, end)?;
@@ -426,8 +431,9 @@ impl Kafka {
             return Err(Anomaly::KafkaResponse);
         }
         let mut step = Step::Pass { counted: 8, free: (end - 8) as u64 };
-        let error_code = if let Some(merge) = asked.merge.as_deref() {
-            let (merge, _) = merge;
+        // What only leaves topics out can do without, where the response is too large to be read whole.
+        let merge = asked.merge.as_deref().filter(|(merge, _)| end <= wanted || !merge.is_empty());
+        let error_code = if let Some((merge, _)) = merge {
             step = Step::Swallow { len: end as u64 };
             if end > wanted {
                 merge.alone(api, version, asked.correlation_id, cx.to_client);
@@ -435,7 +441,11 @@ impl Kafka {
             } else {
                 let merged = metadata::merge(api, version, bytes, end, merge, &mut self.ids);
                 let (frame, code) = merged.map_err(|_| Anomaly::KafkaResponse)?;
-                cx.to_client.extend_from_slice(&frame);
+                if frame == bytes {
+                    step = Step::Pass { counted: end, free: 0 };
+                } else {
+                    cx.to_client.extend_from_slice(&frame);
+                }
                 code
             }
         } else if learns && api.key != table::API_VERSIONS {

@@ -322,6 +322,42 @@ fn metadata_of_refused_topics_is_left_out_and_their_error_put_in() {
 }
 
 #[test]
+fn who_asks_for_brokers_hears_of_no_topics() {
+    use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
+    for version in 1..=13 {
+        let question = |topics| {
+            let mut body = BytesMut::new();
+            let request = MetadataRequest::default().with_topics(topics);
+            request.encode(&mut body, version).expect("a request");
+            requests::framed(ApiKey::Metadata, version, &body)
+        };
+        let hear = |topics, answer: Vec<u8>| {
+            let script = [
+                Event::Send(Side::Client, question(topics)),
+                Event::Send(Side::Server, answer),
+                // The connection goes on.
+                Event::Send(Side::Client, requests::fetch(2, 12, "orders")),
+                Event::Send(Side::Server, response(2, &[0; 300])),
+            ];
+            let outcome = agree(&script, || splice(|_| true));
+            assert_eq!(outcome.end, None, "version {version}: {:?}", outcome.told);
+            let tail = response(2, &[0; 300]);
+            outcome.to_client.strip_suffix(&tail[..]).expect("the second response").to_vec()
+        };
+        let all = metadata(CORRELATION, version);
+        let brokers = hear(Some(vec![]), all.clone());
+        let (_, heard) = decode(ApiKey::Metadata, version, &brokers).expect("a response");
+        let ResponseKind::Metadata(MetadataResponse { brokers: told, topics, .. }) = heard else {
+            panic!("{heard:?}")
+        };
+        assert_eq!((told.len(), topics.len()), (3, 0), "version {version}");
+        // A broker that does as it is asked is heard as it is, and so is the answer about all topics.
+        assert_eq!(hear(Some(vec![]), brokers.clone()), brokers, "version {version}");
+        assert_eq!(hear(None, all.clone()), all, "version {version}");
+    }
+}
+
+#[test]
 fn an_incremental_fetch_is_judged_with_the_topics_of_its_session() {
     let ask = |correlation, topic: Option<&str>, session, epoch| {
         requests::session_fetch(correlation, 11, topic, session, epoch)

@@ -3,6 +3,9 @@
 //! A client that is refused one topic still needs to hear of the brokers and of its other topics, or it would neither
 //! understand the refusal nor go on. So the topics of a Metadata request are judged one by one; what remains of the
 //! request is asked in its place, and the refused topics are put into the response with their error.
+//!
+//! A request for the brokers alone names no topics, and brokers that tell all of them nevertheless have theirs left out: a
+//! client would take a topic for granted that it may not use, and never ask about it and be told.
 
 use super::ids::{Learner, TopicIds};
 use super::refusal::{self, Element};
@@ -38,8 +41,10 @@ pub(super) struct Split {
 /// How policy took the topics of a request.
 #[derive(Debug)]
 pub(super) enum Judged {
-    /// Nobody was asked: there are no topics, or too many.
+    /// Nobody was asked: all topics are wanted, or too many.
     Together,
+    /// Nobody was asked: none is wanted, only the brokers.
+    Brokers,
     /// All may pass; the first of them.
     All(String),
     /// Some may.
@@ -83,6 +88,8 @@ pub(super) fn judge(
     let [field] = api.request else { return Ok(Judged::Together) };
     let Kind::List(fields) = field.kind else { return Ok(Judged::Together) };
     let count = match reader.count(flexible)? {
+        // In version 0 an empty list asks for all.
+        Some(0) if version > 0 => return Ok(Judged::Brokers),
         Some(count) if (1..=MAX_ONE_BY_ONE).contains(&count) => count,
         _ => return Ok(Judged::Together),
     };
@@ -176,6 +183,16 @@ pub(super) fn merge(
 }
 
 impl Merge {
+    /// Topics are left out, and none is put in.
+    pub(super) fn brokers() -> Self {
+        Self { refused: Element::default(), keep: false }
+    }
+
+    /// Whether no topic was refused.
+    pub(super) fn is_empty(&self) -> bool {
+        self.refused.each.is_empty()
+    }
+
     /// A response without brokers, when the server's cannot be read whole.
     pub(super) fn alone(&self, api: &'static Api, version: i16, correlation_id: i32, out: &mut Vec<u8>) {
         refusal::write(api, version, correlation_id, &self.refused, out);

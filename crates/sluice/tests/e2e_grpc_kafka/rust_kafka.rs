@@ -35,17 +35,17 @@ fn broker(test: &str) -> Option<Lab> {
     Some(lab)
 }
 
-async fn connect(port: u16) -> Client {
+pub(crate) async fn connect(port: u16) -> Client {
     let builder = ClientBuilder::new(vec![format!("{BROKER}:{port}")]).client_id("rust");
     builder.build().await.expect("a broker that answers")
 }
 
-async fn partition(client: &Client, topic: &str) -> Result<PartitionClient, String> {
+pub(crate) async fn partition(client: &Client, topic: &str) -> Result<PartitionClient, String> {
     client.partition_client(topic, 0, UnknownTopicHandling::Error).await.map_err(name)
 }
 
 /// What the client was told went wrong.
-fn name(error: Error) -> String {
+pub(crate) fn name(error: Error) -> String {
     match error {
         Error::ServerError { protocol_error: ProtocolError::TopicAuthorizationFailed, .. } => {
             REFUSED.to_owned()
@@ -54,7 +54,7 @@ fn name(error: Error) -> String {
     }
 }
 
-const REFUSED: &str = "TopicAuthorizationFailed";
+pub(crate) const REFUSED: &str = "TopicAuthorizationFailed";
 
 fn record(value: Vec<u8>) -> Record {
     let timestamp = DateTime::<Utc>::from_timestamp(1_700_000_000, 0).expect("a time");
@@ -66,7 +66,7 @@ fn record(value: Vec<u8>) -> Record {
     }
 }
 
-async fn produce(partition: &PartitionClient, value: Vec<u8>) -> Result<i64, String> {
+pub(crate) async fn produce(partition: &PartitionClient, value: Vec<u8>) -> Result<i64, String> {
     let offsets = partition.produce(vec![record(value)], Compression::NoCompression).await.map_err(name)?;
     Ok(offsets[0])
 }
