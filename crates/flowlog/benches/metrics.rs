@@ -1,12 +1,18 @@
-//! What an event costs the thread that makes metrics of it, without contexts and with them.
+//! What an event costs the thread that makes metrics of it, without contexts and with them; and what that thread has to
+//! do for an HTTP request and its response.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flowlog::metrics::{Metrics, MetricsConfig};
 use flowlog::record::Workload;
-use flowlog::{EventKind, FlowEvent, Resolver, TraceReason, VerdictKind};
+use flowlog::{
+    Detail, Drained, EventKind, EventRing, FlowEvent, MessageVerdict, Resolver, Store, TraceReason,
+    VerdictKind, detail,
+};
+use l7::http::{Header, HttpRequest, HttpResponse, Version};
 use packet::{Addr, FlowKey, Instant, PortId, TcpFlags};
 use policy::{Direction, EndpointId, Identity, Provenance, RuleId};
 use std::hint::black_box;
+use std::time::Duration;
 
 /// Pairs of peers in turn: more than the tables of a small cluster, fewer than are remembered.
 const PAIRS: u16 = 1024;
@@ -102,5 +108,68 @@ fn count(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, count);
+/// Requests and responses from the worker's ring through the metrics into the store, both ends on one thread.
+fn messages(c: &mut Criterion) {
+    const EXCHANGES: usize = 512;
+    let verdict = MessageVerdict::Forwarded;
+    let kind = EventKind::Message { verdict, direction: Some(Direction::Ingress), rule: RuleId(1) };
+    let request_event = FlowEvent { kind, ..events()[0] };
+    let response_event = FlowEvent { key: request_event.key.reversed(), is_reply: true, ..request_event };
+    let headers = [
+        Header { name: b"User-Agent", value: b"curl/8.5.0" },
+        Header { name: b"Accept", value: b"*/*" },
+        Header { name: b"Content-Type", value: b"application/json" },
+    ];
+    let (method, path, host) = (&b"GET"[..], &b"/api/v1/orders/42"[..], &b"orders.production:8080"[..]);
+    let version = Version::Http11;
+    let request =
+        HttpRequest { version, method, path, normal_path: path, host, headers: &headers, stream: 0 };
+    let (status, latency_ns) = (200, 1_200_000);
+    let response =
+        HttpResponse { version, status, latency_ns, method, path, host, grpc_status: None, stream: 0 };
+    let (mut writer, mut reader) = EventRing::new(4 * EXCHANGES);
+    let (store, mut metrics) = (Store::new(4095), Metrics::default());
+    let mut batch = Drained::with_capacity(2 * EXCHANGES);
+    let mut group = c.benchmark_group("messages");
+    group.throughput(Throughput::Elements(EXCHANGES as u64));
+    group.bench_function("the worker's side", |b| {
+        b.iter_custom(|rounds| {
+            let mut took = Duration::ZERO;
+            for _ in 0..rounds {
+                let start = std::time::Instant::now();
+                for _ in 0..EXCHANGES {
+                    writer.record_message(black_box(request_event), Detail::HttpRequest(&request));
+                    writer.record_message(black_box(response_event), Detail::HttpResponse(&response));
+                }
+                took += start.elapsed();
+                reader.drain(usize::MAX, |_| ());
+            }
+            took
+        });
+    });
+    group.bench_function("the thread's side", |b| {
+        b.iter_custom(|rounds| {
+            let mut took = Duration::ZERO;
+            for _ in 0..rounds {
+                for _ in 0..EXCHANGES {
+                    writer.record_message(request_event, Detail::HttpRequest(&request));
+                    writer.record_message(response_event, Detail::HttpResponse(&response));
+                }
+                let start = std::time::Instant::now();
+                batch.clear();
+                reader.drain_messages(usize::MAX, |event, said| batch.push(event, said));
+                for (event, said) in batch.iter() {
+                    metrics.count(event, detail::decode(said).as_ref(), &Names);
+                }
+                store.push_events(&batch);
+                took += start.elapsed();
+            }
+            took
+        });
+    });
+    group.finish();
+    assert_eq!(writer.shed(), 0, "what is shed costs nothing");
+}
+
+criterion_group!(benches, count, messages);
 criterion_main!(benches);

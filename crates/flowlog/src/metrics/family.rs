@@ -115,7 +115,11 @@ pub(super) struct Family<C> {
     name: &'static str,
     help: &'static str,
     labels: Vec<&'static str>,
-    series: HashMap<Key, C, RandomState>,
+    /// Where in `cells` a series is.
+    series: HashMap<Key, usize, RandomState>,
+    cells: Vec<C>,
+    /// The series that was counted last: events come in runs, and comparing costs less than hashing.
+    last: Option<(Key, usize)>,
     most: usize,
     overflow: u64,
 }
@@ -129,7 +133,8 @@ impl<C: Cell> Family<C> {
         most: usize,
     ) -> Self {
         let labels: Vec<_> = labels.into_iter().take(OWN).collect();
-        Self { name, help, labels, series: HashMap::default(), most, overflow: 0 }
+        let (series, cells) = (HashMap::default(), Vec::new());
+        Self { name, help, labels, series, cells, last: None, most, overflow: 0 }
     }
 
     /// The series of these values; `None` where there is none yet and no room for another, which is counted.
@@ -144,16 +149,38 @@ impl<C: Cell> Family<C> {
         for (slot, value) in key.values.iter_mut().zip(values) {
             *slot = value;
         }
-        if self.series.len() >= self.most && !self.series.contains_key(&key) {
-            self.overflow += 1;
-            return None;
+        if let Some((_, at)) = self.last.as_ref().filter(|(last, _)| *last == key) {
+            return self.cells.get_mut(*at);
         }
-        Some(self.series.entry(key).or_default())
+        let at = match self.series.get(&key) {
+            Some(at) => *at,
+            None if self.cells.len() >= self.most => {
+                self.overflow += 1;
+                return None;
+            }
+            None => {
+                self.cells.push(C::default());
+                self.series.insert(key.clone(), self.cells.len() - 1);
+                self.cells.len() - 1
+            }
+        };
+        self.last = Some((key, at));
+        self.cells.get_mut(at)
     }
 
     /// Forgets the series of these contexts.
     pub(super) fn forget(&mut self, contexts: &HashSet<u32>) {
-        self.series.retain(|key, _| !contexts.contains(&key.context));
+        self.last = None;
+        let mut cells = Vec::new();
+        self.series.retain(|key, at| {
+            let cell = self.cells.get_mut(*at).filter(|_| !contexts.contains(&key.context));
+            cell.is_some_and(|cell| {
+                *at = cells.len();
+                cells.push(std::mem::take(cell));
+                true
+            })
+        });
+        self.cells = cells;
     }
 
     /// Its name, its series, and how often there was no room for another.
@@ -168,7 +195,8 @@ impl<C: Cell> Family<C> {
         let mut order: Vec<usize> = (0..names.len()).collect();
         order.sort_by_key(|at| names.get(*at));
         let mut rows: Vec<(Vec<String>, &C)> = Vec::with_capacity(self.series.len());
-        for (key, cell) in &self.series {
+        for (key, at) in &self.series {
+            let Some(cell) = self.cells.get(*at) else { continue };
             let mut values: Vec<String> = contexts.values(key.context).map(str::to_owned).collect();
             values.extend(key.values.iter().take(self.labels.len()).map(|value| value.with(str::to_owned)));
             rows.push((order.iter().map(|at| std::mem::take(&mut values[*at])).collect(), cell));
