@@ -24,12 +24,12 @@ mod testing;
 mod tests;
 mod writer;
 
-pub use observe::observe;
+pub use observe::{newest, observe, read};
 pub use query::{Order, Position, Question};
 
 use crate::metric::Metric;
 use flowlog::{Record, Store};
-use query::Window;
+use query::{Walk, Window};
 use segment::SegmentError;
 use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -184,18 +184,16 @@ impl History {
         visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
         let window = Window { run: self.shared.run, from: 0, below: u64::MAX };
-        self.scan(question, window, order, None, &mut |_, record| visit(record))
+        let walk = Walk { question, window, order, from: None, stop: query::PATIENT };
+        self.scan(&walk, &mut |_, record| visit(record))
     }
 
     fn scan(
         &self,
-        question: &Question,
-        window: Window,
-        order: Order,
-        from: Option<Position>,
+        walk: &Walk<'_>,
         visit: &mut dyn FnMut(Position, Record) -> ControlFlow<()>,
     ) -> Result<(), HistoryError> {
-        Ok(query::scan(&self.folder, question, window, order, from, visit)?)
+        Ok(query::scan(&self.folder, walk, visit)?)
     }
 
     /// Waits until the store holds what the flow log had below `number`, or for as long as anybody should wait; answers

@@ -4,8 +4,10 @@
 //! writes it, or `{"lost_events":…}`, or `{"error":…}` after which nothing follows.
 
 mod client;
+mod past;
 
 pub use client::{AnswerError, MAX_LINE, next_line, show_answer, show_line};
+pub use past::{Past, Visit};
 
 use crate::filter::{CompiledFilters, FilterError, Filters};
 use crate::record::{Record, Time};

@@ -48,6 +48,15 @@ pub enum Refused {
 ///
 /// A field or value that is not understood, by name: none is ignored.
 pub fn compile(whitelist: &[Strict], blacklist: &[Strict]) -> Result<CompiledFilters, Refused> {
+    Ok(filters(whitelist, blacklist)?.compile()?)
+}
+
+/// Reads both lists.
+///
+/// # Errors
+///
+/// A field or value that is not understood, by name: none is ignored.
+pub fn filters(whitelist: &[Strict], blacklist: &[Strict]) -> Result<Filters, Refused> {
     let read = |list: &'static str, filters: &[Strict]| {
         filters
             .iter()
@@ -55,9 +64,7 @@ pub fn compile(whitelist: &[Strict], blacklist: &[Strict]) -> Result<CompiledFil
             .map(|(at, filter)| one(Place { list, at }, filter))
             .collect::<Result<Vec<_>, _>>()
     };
-    let filters =
-        Filters { allowlist: read("whitelist", whitelist)?, denylist: read("blacklist", blacklist)? };
-    Ok(filters.compile()?)
+    Ok(Filters { allowlist: read("whitelist", whitelist)?, denylist: read("blacklist", blacklist)? })
 }
 
 /// Where a filter stands.

@@ -1,5 +1,6 @@
 //! What the API says about the node that serves it.
 
+use flowlog::api::Past;
 use std::time::Duration;
 
 /// The node.
@@ -14,4 +15,8 @@ pub trait Node: Send + Sync + 'static {
     fn uptime(&self) -> Duration;
     /// Namespaces with pods on it.
     fn namespaces(&self) -> Vec<String>;
+    /// Records beyond those in memory, where somebody keeps them.
+    fn past(&self) -> Option<&dyn Past> {
+        None
+    }
 }

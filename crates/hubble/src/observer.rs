@@ -100,12 +100,13 @@ impl Service for Observer {
             request.until.as_ref(),
         )?;
         let invalid = |error: &dyn std::error::Error| Status::invalid_argument(error.to_string());
-        let filters = filter::compile(&request.whitelist, &request.blacklist).map_err(|e| invalid(&e))?;
+        let wanted = filter::filters(&request.whitelist, &request.blacklist).map_err(|e| invalid(&e))?;
+        let filters = wanted.compile().map_err(|e| invalid(&e))?;
         let mask = Mask::new(&paths(request)).map_err(|e| invalid(&e))?;
         let place = self.place()?;
         let (out, responses) = stream::channel();
-        let store = Arc::clone(&self.store);
-        let reader = Reader { store, filters, range, mask, node: self.node.name().to_owned(), out };
+        let (store, node) = (Arc::clone(&self.store), Arc::clone(&self.node));
+        let reader = Reader { store, wanted, filters, range, mask, node, out };
         tokio::task::spawn_blocking(move || {
             let _place = place;
             reader.run();

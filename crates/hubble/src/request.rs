@@ -1,6 +1,8 @@
 //! What of a log a client asks for: how many, from which end, from when to when, and whether to stay.
 
 use crate::time;
+use flowlog::Filters;
+use flowlog::api::ObserveRequest;
 use flowlog::record::Time;
 use prost_types::Timestamp;
 use tonic::Status;
@@ -65,6 +67,16 @@ impl Range {
         } else {
             Start::Oldest
         }
+    }
+
+    /// The same of records that somebody keeps, without those that come.
+    pub(crate) fn of(&self, filters: Filters) -> ObserveRequest {
+        let (last, first) = match self.start() {
+            Start::Oldest => (None, self.limit()),
+            Start::Last(_) => (Some(self.number), None),
+            Start::Newest => (Some(0), None),
+        };
+        ObserveRequest { filters, last, first, since: self.since, until: self.until, follow: false }
     }
 
     /// How many entries end the stream.

@@ -1,19 +1,21 @@
-//! From the ring to one client: history, then perhaps what comes.
+//! From the ring, and from what is kept of what left it, to one client; then perhaps what comes.
 //!
 //! Each stream has a thread of its own, because waiting for records blocks. Between the thread and the client are a
 //! few chunks; when they are full the thread waits, and the ring goes on without it.
 
 use crate::convert;
 use crate::mask::Mask;
+use crate::node::Node;
 use crate::proto::flow::{LostEvent, LostEventSource};
 use crate::proto::observer::GetFlowsResponse;
 use crate::proto::observer::get_flows_response::ResponseTypes;
 use crate::request::{Range, Start};
 use crate::time;
-use flowlog::Store;
+use flowlog::api::Past;
 use flowlog::filter::CompiledFilters;
 use flowlog::record::{Record, Time};
 use flowlog::store::{Batch, Cursor};
+use flowlog::{Filters, Store};
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,10 +71,12 @@ where
 /// One client's reader.
 pub(crate) struct Reader {
     pub(crate) store: Arc<Store>,
+    pub(crate) wanted: Filters,
+    /// The same, ready to run.
     pub(crate) filters: CompiledFilters,
     pub(crate) range: Range,
     pub(crate) mask: Option<Mask>,
-    pub(crate) node: String,
+    pub(crate) node: Arc<dyn Node>,
     pub(crate) out: mpsc::Sender<Chunk<GetFlowsResponse>>,
 }
 
@@ -96,13 +100,10 @@ impl Reader {
     fn steps(&self) -> Step {
         // What the packet path shed before now is history; only what it sheds while we follow is news.
         let mut shed = self.store.lost();
-        let end = self.store.newest();
-        let (mut cursor, skip) = self.start(end)?;
-        let mut left = Left { skip, limit: self.range.limit() };
-        while cursor < end {
-            let batch = self.store.read(&mut cursor);
-            self.send(&batch, &mut left)?;
-        }
+        let (mut cursor, mut left) = match self.node.past() {
+            Some(past) => (self.kept(past)?, Left { skip: 0, limit: None }),
+            None => self.remembered()?,
+        };
         if !self.range.follow {
             return ControlFlow::Break(());
         }
@@ -118,6 +119,41 @@ impl Reader {
             if batch.records.is_empty() && over {
                 return ControlFlow::Break(());
             }
+        }
+    }
+
+    /// Sends what is in memory; answers where it ended.
+    fn remembered(&self) -> ControlFlow<(), (Cursor, Left)> {
+        let end = self.store.newest();
+        let (mut cursor, skip) = self.start(end)?;
+        let mut left = Left { skip, limit: self.range.limit() };
+        while cursor < end {
+            let batch = self.store.read(&mut cursor);
+            self.send(&batch, &mut left)?;
+        }
+        ControlFlow::Continue((cursor, left))
+    }
+
+    /// Sends what is in memory and what is kept beyond it; answers where memory ended.
+    fn kept(&self, past: &dyn Past) -> ControlFlow<(), Cursor> {
+        let (mut chunk, mut outcome) = (Vec::new(), ControlFlow::Continue(()));
+        let mut take = |record: Arc<Record>| {
+            chunk.push(Ok(self.flow(&record)));
+            if chunk.len() >= CHUNK {
+                outcome = self.hand_over(std::mem::take(&mut chunk));
+            }
+            outcome
+        };
+        let request = self.range.of(self.wanted.clone());
+        let read = past.read(&request, &|| self.out.is_closed(), &mut take);
+        outcome?;
+        if !chunk.is_empty() {
+            self.hand_over(chunk)?;
+        }
+        match read {
+            Ok(cursor) => ControlFlow::Continue(cursor),
+            // They were compiled before.
+            Err(_) => ControlFlow::Break(()),
         }
     }
 
@@ -209,7 +245,7 @@ impl Reader {
     fn response(&self, what: ResponseTypes, time: Option<Time>) -> GetFlowsResponse {
         GetFlowsResponse {
             response_types: Some(what),
-            node_name: self.node.clone(),
+            node_name: self.node.name().to_owned(),
             time: time.map(time::to_proto),
         }
     }

@@ -1,6 +1,9 @@
 //! A client of our own against the server: both ends of a stream, its limits and its ends.
 
+use flowlog::api::{ObserveRequest, Past, Selection, Visit};
+use flowlog::filter::FilterError;
 use flowlog::record::{Endpoint, EventType, Record, Time, Verdict};
+use flowlog::store::Cursor;
 use flowlog::{Store, record};
 use hubble::agent::{AgentEvent, AgentLog, Policy};
 use hubble::proto::flow::{FlowFilter, LostEventSource};
@@ -13,7 +16,7 @@ use hubble::proto::observer::{
 use hubble::{Listener, Node, Observer, Server, Tls};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -23,7 +26,38 @@ use tonic::{Code, Streaming};
 /// Beyond every wait.
 const LIMIT: Duration = Duration::from_secs(30);
 
-struct ANode;
+/// What was pushed, also what memory has lost.
+#[derive(Default)]
+struct Book(Mutex<Vec<Arc<Record>>>);
+
+impl Past for Book {
+    fn read(
+        &self,
+        request: &ObserveRequest,
+        stop: &dyn Fn() -> bool,
+        visit: Visit<'_>,
+    ) -> Result<Cursor, FilterError> {
+        let selection = Selection::new(request)?;
+        let all = self.0.lock().expect("whole").clone();
+        let mut wanted: Vec<_> = all.iter().filter(|record| selection.matches(record)).collect();
+        let count = |n: Option<u64>| n.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        wanted.drain(..wanted.len().saturating_sub(count(request.last)));
+        wanted.truncate(count(request.first));
+        for record in wanted {
+            if stop() || visit(Arc::clone(record)).is_break() {
+                break;
+            }
+        }
+        Ok(Cursor::at(all.len() as u64))
+    }
+
+    fn newest(&self, _: &ObserveRequest, _: &dyn Fn() -> bool, _: Visit<'_>) -> Result<(), FilterError> {
+        unreachable!("clients read oldest first")
+    }
+}
+
+#[derive(Default)]
+struct ANode(Option<Arc<Book>>);
 
 impl Node for ANode {
     fn name(&self) -> &str {
@@ -41,9 +75,13 @@ impl Node for ANode {
     fn namespaces(&self) -> Vec<String> {
         vec!["quiet".into()]
     }
+    fn past(&self) -> Option<&dyn Past> {
+        self.0.as_deref().map(|book| book as _)
+    }
 }
 
 struct Lab {
+    book: Option<Arc<Book>>,
     store: Arc<Store>,
     agent: Arc<AgentLog>,
     folder: TempDir,
@@ -66,17 +104,25 @@ fn record(n: u32) -> Record {
 
 impl Lab {
     fn new(capacity: usize) -> Self {
+        Self::with(capacity, None)
+    }
+
+    fn with(capacity: usize, book: Option<Arc<Book>>) -> Self {
         let folder = TempDir::new().expect("a folder");
         let store = Arc::new(Store::new(capacity));
         let agent = Arc::new(AgentLog::default());
-        let observer = Observer::new(Arc::clone(&store), Arc::new(ANode), Arc::clone(&agent));
+        let observer = Observer::new(Arc::clone(&store), Arc::new(ANode(book.clone())), Arc::clone(&agent));
         let socket = UnixListener::bind(folder.path().join("s")).expect("a socket");
         let server = hubble::start(vec![Listener::Unix(socket)], &observer).expect("a server");
-        Self { store, agent, folder, server: Some(server) }
+        Self { book, store, agent, folder, server: Some(server) }
     }
 
     fn push(&self, numbers: std::ops::Range<u32>) {
-        numbers.for_each(|n| self.store.push(record(n)));
+        for n in numbers {
+            self.store.push(record(n));
+            let kept = self.book.iter().map(|book| book.0.lock().expect("whole"));
+            kept.for_each(|mut records| records.push(Arc::new(record(n))));
+        }
     }
 
     async fn client(&self) -> ObserverClient<Channel> {
@@ -141,6 +187,43 @@ async fn history_is_what_was_asked_for() {
     for (name, request, expected) in cases {
         assert_eq!(numbers(&mut client, request).await, expected, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_told_where_memory_has_it_no_more() {
+    let lab = Lab::with(100, Some(Arc::default()));
+    lab.push(0..1000);
+    let mut client = lab.client().await;
+    let all = GetFlowsRequest::default();
+    let dropped = vec![FlowFilter { verdict: vec![2], ..FlowFilter::default() }.into()];
+    let cases = [
+        ("all", all.clone(), (0..1000).collect::<Vec<_>>()),
+        ("last", GetFlowsRequest { number: 150, ..all.clone() }, (850..1000).collect()),
+        ("first", GetFlowsRequest { number: 3, first: true, ..all.clone() }, vec![0, 1, 2]),
+        ("since, so many", GetFlowsRequest { since: at(10), number: 2, ..all.clone() }, vec![10, 11]),
+        ("range", GetFlowsRequest { since: at(850), until: at(851), ..all.clone() }, vec![850, 851]),
+        (
+            "last dropped",
+            GetFlowsRequest { whitelist: dropped.clone(), number: 2, until: at(20), ..all.clone() },
+            vec![17, 19],
+        ),
+        ("not dropped", GetFlowsRequest { blacklist: dropped, until: at(4), ..all.clone() }, vec![0, 2, 4]),
+    ];
+    for (name, request, expected) in cases {
+        assert_eq!(numbers(&mut client, request).await, expected, "{name}");
+    }
+    // Who follows gets what is kept, then what comes, each once.
+    let request = GetFlowsRequest { since: at(850), follow: true, ..all };
+    let mut stream = client.get_flows(request).await.expect("a stream").into_inner();
+    for n in 850..1000 {
+        assert_eq!(next(&mut stream).await.as_ref().and_then(uuid), Some(n));
+    }
+    lab.push(1000..1010);
+    lab.store.close();
+    for n in 1000..1010 {
+        assert_eq!(next(&mut stream).await.as_ref().and_then(uuid), Some(n));
+    }
+    assert_eq!(next(&mut stream).await, None);
 }
 
 #[tokio::test]
@@ -370,7 +453,7 @@ async fn over_tcp_only_clients_with_a_certificate_of_ours_get_in() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let store = Arc::new(Store::new(3));
-    let observer = Observer::new(store, Arc::new(ANode), Arc::default());
+    let observer = Observer::new(store, Arc::new(ANode::default()), Arc::default());
     let tls = Tls { cert, key, client_ca: Some(client_ca) };
     let _server = hubble::start(vec![Listener::Tcp(listener, Some(tls))], &observer).expect("a server");
     let ask = async |identity: Option<Identity>| {
@@ -395,7 +478,7 @@ async fn over_tcp_only_clients_with_a_certificate_of_ours_get_in() {
 #[test]
 fn a_certificate_that_is_none_is_an_error_at_the_start() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let observer = Observer::new(Arc::new(Store::new(3)), Arc::new(ANode), Arc::default());
+    let observer = Observer::new(Arc::new(Store::new(3)), Arc::new(ANode::default()), Arc::default());
     let tls = Tls { cert: "no".into(), key: "no".into(), client_ca: None };
     let error = hubble::start(vec![Listener::Tcp(listener, Some(tls))], &observer).expect_err("not PEM");
     assert!(error.to_string().starts_with("TLS: "), "{error}");

@@ -1,9 +1,13 @@
 //! The history as the node service keeps it, and as it is read without one.
 
+use crate::api::flows::Flows;
 use crate::config;
+use crate::export::Archive;
 use anyhow::{Context as _, Result};
-use archive::history::{History, Order, Question, Settings};
-use flowlog::api::ObserveRequest;
+use archive::history::{self, History, Order, Question, Settings};
+use flowlog::api::{ObserveRequest, Past, Visit};
+use flowlog::filter::FilterError;
+use flowlog::store::Cursor;
 use flowlog::{Record, Store};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -29,6 +33,46 @@ pub fn start(config: &config::History, store: &Arc<Store>) -> Result<Option<Hist
         flush_interval: FLUSH,
     };
     Ok(Some(History::start(settings, Arc::clone(store))?))
+}
+
+/// The flow log and the history as one, for what serves them to others.
+#[derive(Debug)]
+pub struct Kept(Flows);
+
+impl Kept {
+    /// Of this node, if it keeps a history.
+    #[must_use]
+    pub fn of(flows: &Flows) -> Option<Self> {
+        flows.archive().and_then(Archive::history).map(|_| Self(flows.clone()))
+    }
+
+    /// There is one wherever this type is.
+    fn history(&self) -> Option<&History> {
+        self.0.archive().and_then(Archive::history)
+    }
+}
+
+impl Past for Kept {
+    fn read(
+        &self,
+        request: &ObserveRequest,
+        stop: &dyn Fn() -> bool,
+        visit: Visit<'_>,
+    ) -> Result<Cursor, FilterError> {
+        let store = self.0.store();
+        self.history()
+            .map_or(Ok(store.oldest()), |history| history::read(store, history, request, stop, visit))
+    }
+
+    fn newest(
+        &self,
+        request: &ObserveRequest,
+        stop: &dyn Fn() -> bool,
+        visit: Visit<'_>,
+    ) -> Result<(), FilterError> {
+        let store = self.0.store();
+        self.history().map_or(Ok(()), |history| history::newest(store, history, request, stop, visit))
+    }
 }
 
 /// Answers a question from the store of a service that does not run, without following.

@@ -6,9 +6,11 @@ pub use events::Events;
 
 use crate::api;
 use crate::config::{self, HubbleTls};
+use crate::history::Kept;
 use crate::run::shared::Shared;
 use ::hubble::{Listener, Node, Observer, Server, Tls};
 use anyhow::{Context as _, Result};
+use flowlog::api::Past;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -54,7 +56,7 @@ pub fn start(shared: &Arc<Shared>, config: &config::Hubble) -> Result<Endpoint> 
         return Ok(endpoint);
     }
     let store = Arc::clone(shared.flows.store());
-    let observer = Observer::new(store, Arc::new(ThisNode(Arc::clone(shared))), shared.events.log());
+    let observer = Observer::new(store, Arc::new(ThisNode::new(shared)), shared.events.log());
     endpoint._server = Some(::hubble::start(listeners, &observer).context("hubble")?);
     let (socket, listen) = (config.socket.display(), &config.listen);
     tracing::info!(%socket, listen, mutual_tls = config.tls.is_mutual(), "Hubble API");
@@ -84,15 +86,24 @@ fn pem(key: &str, path: &Path) -> Result<String> {
 }
 
 /// The node as clients see it.
-struct ThisNode(Arc<Shared>);
+struct ThisNode {
+    shared: Arc<Shared>,
+    past: Option<Kept>,
+}
+
+impl ThisNode {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), past: Kept::of(&shared.flows) }
+    }
+}
 
 impl Node for ThisNode {
     fn name(&self) -> &str {
-        &self.0.node.name
+        &self.shared.node.name
     }
 
     fn cluster(&self) -> &str {
-        &self.0.node.cluster
+        &self.shared.node.cluster
     }
 
     fn version(&self) -> &str {
@@ -100,13 +111,17 @@ impl Node for ThisNode {
     }
 
     fn uptime(&self) -> Duration {
-        self.0.clock.uptime()
+        self.shared.clock.uptime()
     }
 
     fn namespaces(&self) -> Vec<String> {
-        let snapshot = self.0.snapshot.load();
+        let snapshot = self.shared.snapshot.load();
         let names: BTreeSet<&str> =
             snapshot.policy.endpoints.iter().flatten().map(|endpoint| &*endpoint.namespace).collect();
         names.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn past(&self) -> Option<&dyn Past> {
+        self.past.as_ref().map(|past| past as _)
     }
 }

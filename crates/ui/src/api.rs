@@ -6,6 +6,7 @@ use crate::feed::{Feed, FeedStatus};
 use crate::guard::{Guard, Refusal};
 use crate::map::{self, NamespaceView};
 use crate::node::Node;
+use crate::past;
 use crate::query::{self, Query, QueryError};
 use crate::row::FlowRow;
 use crate::stream;
@@ -67,6 +68,10 @@ pub(crate) struct Flows {
     pub end: u64,
     /// Records that were looked at.
     pub searched: usize,
+    /// Whether they come from the history too.
+    pub kept: bool,
+    /// Whether there was no time to look at all of it.
+    pub cut: bool,
 }
 
 /// The answer of `/api/status`.
@@ -242,15 +247,24 @@ impl App {
         }
     }
 
-    /// The record that `uuid` or `edge` names.
-    fn example(&self, parameters: &[(String, String)]) -> Result<Arc<Record>, Failure> {
-        let state = self.feed.lock();
-        let found = match (query::one(parameters, "uuid"), query::one(parameters, "edge")) {
-            (Some(uuid), _) => state.recent.find(uuid),
-            (None, Some(edge)) => state.map.example(edge),
-            (None, None) => {
-                return Err(Failure(StatusCode::BAD_REQUEST, "name a flow (uuid) or an edge".into()));
+    /// The record that `uuid` or `edge` names; with `at`, its time, it is looked for in the history too.
+    async fn example(&self, parameters: &[(String, String)]) -> Result<Arc<Record>, Failure> {
+        let found = {
+            let state = self.feed.lock();
+            match (query::one(parameters, "uuid"), query::one(parameters, "edge")) {
+                (Some(uuid), _) => state.recent.find(uuid),
+                (None, Some(edge)) => state.map.example(edge),
+                (None, None) => {
+                    return Err(Failure(StatusCode::BAD_REQUEST, "name a flow (uuid) or an edge".into()));
+                }
             }
+        };
+        let found = match (found, query::one(parameters, "uuid"), query::one(parameters, "at")) {
+            (None, Some(uuid), Some(at)) => {
+                let (uuid, at) = (uuid.to_owned(), query::moment(at)?);
+                self.ask(move |node| past::find(node, uuid, at)).await?
+            }
+            (found, ..) => found,
         };
         found.ok_or_else(|| Failure(StatusCode::NOT_FOUND, "this flow is no longer remembered".into()))
     }
@@ -276,23 +290,28 @@ async fn service_map(
 async fn flows(State(app): State<App>, Parameters(given): Given) -> Result<Json<Flows>, Failure> {
     let query = Query::read(&given, &["last"])?;
     let last = query::number(&given, "last")?.unwrap_or(ROWS).min(MAX_ROWS);
+    let last = usize::try_from(last).unwrap_or(usize::MAX);
+    if query.is_of_the_past()
+        && let Some(found) = app.ask(past::rows(query.clone(), last)).await?
+    {
+        return Ok(Json(found));
+    }
     let (records, end) = {
         let state = app.feed.lock();
         (state.recent.since(0).0, state.recent.end())
     };
     let searched = records.len();
     let matching = records.iter().rev().filter(|(_, record)| query.matches(record));
-    let last = usize::try_from(last).unwrap_or(usize::MAX);
     let rows = matching.take(last).map(|(seq, record)| FlowRow::new(*seq, record)).collect();
-    Ok(Json(Flows { rows, end, searched }))
+    Ok(Json(Flows { rows, end, searched, ..Flows::default() }))
 }
 
 async fn flow(State(app): State<App>, Parameters(given): Given) -> Result<Json<Record>, Failure> {
-    Ok(Json(Record::clone(&*app.example(&given)?)))
+    Ok(Json(Record::clone(&*app.example(&given).await?)))
 }
 
 async fn explain(State(app): State<App>, Parameters(given): Given) -> Result<Json<Explanation>, Failure> {
-    let record = app.example(&given)?;
+    let record = app.example(&given).await?;
     let mut told = Explanation::of(&record);
     match app.ask(move |node| node.explain(&record)).await {
         Ok(Ok(sides)) => told.sides = sides,
@@ -302,18 +321,18 @@ async fn explain(State(app): State<App>, Parameters(given): Given) -> Result<Jso
 }
 
 async fn suggest(State(app): State<App>, Parameters(given): Given) -> Result<Json<Value>, Failure> {
-    let evidence = evidence(&app, &given)?;
+    let evidence = match query::one(&given, "uuid") {
+        Some(_) => vec![app.example(&given).await?],
+        None => evidence(&app, &given)?,
+    };
     let count = evidence.len();
     let answer = app.ask(move |node| node.suggest(&evidence)).await?;
     let yaml = answer.map_err(|why| Failure(StatusCode::UNPROCESSABLE_ENTITY, why))?;
     Ok(Json(json!({ "yaml": yaml, "flows": count })))
 }
 
-/// The records that a suggestion is to allow: one, those of an edge that were refused, or those that filters select.
+/// The records that a suggestion is to allow: those of an edge that were refused, or those that filters select.
 fn evidence(app: &App, given: &[(String, String)]) -> Result<Vec<Arc<Record>>, Failure> {
-    if query::one(given, "uuid").is_some() {
-        return Ok(vec![app.example(given)?]);
-    }
     let refused = |record: &Record| matches!(record.verdict, Verdict::Dropped | Verdict::Audit);
     let edge = query::one(given, "edge").map(str::to_owned);
     let query = if edge.is_some() { Query::default() } else { Query::read(given, &[])? };

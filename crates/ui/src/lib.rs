@@ -23,6 +23,7 @@ mod io;
 pub mod map;
 mod names;
 mod node;
+mod past;
 mod query;
 mod recent;
 mod row;

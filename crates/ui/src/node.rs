@@ -1,6 +1,7 @@
 //! What the page asks of the node service.
 
 use flowlog::Record;
+use flowlog::api::Past;
 use flowlog::record::Rule;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,6 +23,11 @@ pub trait Node: Send + Sync {
     /// # Errors
     /// Why there are none, for people.
     fn suggest(&self, flows: &[Arc<Record>]) -> Result<String, String>;
+
+    /// Records beyond those in memory, where somebody keeps them.
+    fn past(&self) -> Option<&dyn Past> {
+        None
+    }
 }
 
 /// One side of a flow and what its policy says.

@@ -6,12 +6,17 @@
 //! | `not-` and a flag | that flag, negated |
 //! | `from`, `to` | a label (with `=`) or a pod, as in observe |
 //! | `q` | this text stands somewhere in the row |
+//! | `since`, `until` | no earlier, no later than this moment (RFC 3339) |
 //! | `hide` | `kube-dns`, `host`, `remote-node` or `prometheus` is on neither end |
 
 use crate::names::Group;
 use crate::row::{self, FlowRow};
-use flowlog::Record;
+use flowlog::api::ObserveRequest;
 use flowlog::filter::{CompiledFilters, FilterBuilder, FilterError};
+use flowlog::record::Time;
+use flowlog::{Filters, Record};
+use serde::Deserialize as _;
+use serde::de::IntoDeserializer as _;
 
 /// Longest free text.
 const MAX_TEXT: usize = 200;
@@ -30,12 +35,18 @@ pub(crate) enum QueryError {
     TooMuch,
     #[error("`{value}` is no number for `{name}`")]
     Number { name: String, value: String },
+    #[error("`{0}` is no moment; write it as in 2026-12-31T23:59:59Z")]
+    Moment(String),
 }
 
 /// Which records.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
+    given: Filters,
+    /// The same, ready to run.
     filters: CompiledFilters,
+    since: Option<Time>,
+    until: Option<Time>,
     text: String,
     hide: Vec<Group>,
 }
@@ -52,6 +63,8 @@ impl Query {
                 name if other.contains(&name) => {}
                 "q" if value.len() > MAX_TEXT => return Err(QueryError::TooMuch),
                 "q" => query.text = value.trim().to_lowercase(),
+                "since" => query.since = Some(moment(value)?),
+                "until" => query.until = Some(moment(value)?),
                 "hide" => {
                     query.hide.push(Group::named(value).ok_or_else(|| QueryError::Group(value.clone()))?);
                 }
@@ -70,12 +83,30 @@ impl Query {
                 }
             }
         }
-        query.filters = builder.build()?.compile()?;
+        query.given = builder.build()?;
+        query.filters = query.given.compile()?;
         Ok(query)
     }
 
+    /// Whether it is about a span of time, and not about what is there and comes.
+    pub(crate) fn is_of_the_past(&self) -> bool {
+        self.since.is_some() || self.until.is_some()
+    }
+
+    /// What of it a history can be asked; the rest is up to [`matches`](Self::matches).
+    pub(crate) fn request(&self) -> ObserveRequest {
+        let Self { since, until, .. } = *self;
+        ObserveRequest { filters: self.given.clone(), since, until, ..ObserveRequest::default() }
+    }
+
     pub(crate) fn matches(&self, record: &Record) -> bool {
-        self.filters.matches(record) && self.shows(record) && (self.text.is_empty() || self.has_text(record))
+        let after = self.since.is_none_or(|since| record.time.is_some_and(|time| time >= since));
+        let before = self.until.is_none_or(|until| record.time.is_some_and(|time| time <= until));
+        after
+            && before
+            && self.filters.matches(record)
+            && self.shows(record)
+            && (self.text.is_empty() || self.has_text(record))
     }
 
     fn shows(&self, record: &Record) -> bool {
@@ -100,6 +131,12 @@ impl Query {
     fn is_in(&self, text: &str) -> bool {
         text.to_lowercase().contains(&self.text)
     }
+}
+
+/// A moment.
+pub(crate) fn moment(text: &str) -> Result<Time, QueryError> {
+    let read = |text: &str| Time::deserialize(text.into_deserializer());
+    read(text).map_err(|_: serde::de::value::Error| QueryError::Moment(text.chars().take(40).collect()))
 }
 
 /// The value of a parameter that is given at most once.

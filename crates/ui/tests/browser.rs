@@ -26,6 +26,10 @@ struct Page {
 
 /// A served page with the shop's story in it; `None` where there is no browser, which `scripts/setup.sh test` installs.
 fn page() -> Option<Page> {
+    page_of(Arc::new(shop::Answers))
+}
+
+fn page_of(node: Arc<dyn ui::Node>) -> Option<Page> {
     let Some(mut chrome) = Chrome::start(1440, 900) else {
         eprintln!("SKIPPED: no Chromium here; scripts/setup.sh test installs it");
         return None;
@@ -38,7 +42,7 @@ fn page() -> Option<Page> {
     let token = ui::Token::new(TOKEN).expect("a token");
     let mut options = ui::Options::new(([127, 0, 0, 1], 0).into(), token);
     options.node_name = "node-1".into();
-    let running = ui::start(options, Arc::clone(&store), Arc::new(shop::Answers)).expect("served");
+    let running = ui::start(options, Arc::clone(&store), node).expect("served");
     chrome.prefer("light");
     let page = Page { chrome, running, store, shop };
     Some(page)
@@ -243,6 +247,44 @@ fn a_denied_edge_is_explained_and_a_policy_suggested() {
         assert!(text.as_str().expect("text").contains(part), "{part}: {text}");
     }
     page.chrome.shoot("flow");
+    page.no_complaints();
+}
+
+#[test]
+fn a_span_of_time_shows_what_the_node_kept() {
+    let mut shop = shop::Shop::default();
+    let mut kept: Vec<_> = shop.story().into_iter().map(Arc::new).collect();
+    // An hour before everything that memory has.
+    for record in &mut kept {
+        let record = Arc::make_mut(record);
+        let at = record.time.expect("a time").0.as_nanosecond() - 3_600_000_000_000;
+        record.time = Some(flowlog::record::Time::from_nanos(at));
+        record.uuid = format!("kept-{}", record.uuid);
+    }
+    let Some(mut page) = page_of(Arc::new(shop::Keeper(kept))) else { return };
+    page.log_in("");
+    let set = "(() => { const box = document.getElementById('until'); box.value = new Date(Date.parse('2025-11-21T09:30:00Z') - \
+               new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 19); box.dispatchEvent(new Event('change')); })()";
+    page.chrome.eval(set);
+    page.chrome.wait("location.hash.includes('until=2025-11-21T09') && !document.getElementById('live').hidden && document.querySelectorAll('tr.flow').length > 5");
+    page.chrome.wait("document.getElementById('flow-count').textContent.includes('shown')");
+    let hours = "[...new Set([...document.querySelectorAll('tr.flow td:first-child')].map((cell) => cell.innerText.slice(0, 2)))]";
+    let hour = "[String(new Date('2025-11-21T09:00:00Z').getHours()).padStart(2, '0')]";
+    assert_eq!(page.chrome.eval(hours), page.chrome.eval(hour), "rows of then, and none of now");
+    // What comes is not mixed in.
+    let new = page.shop.allowed(shop::newcomer(), shop::FRONTEND, "TCP", 8080, "allow-newcomer");
+    page.store.push(new);
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(
+        page.chrome.eval("document.getElementById('table').innerText.includes('newcomer')"),
+        json!(false)
+    );
+    page.chrome.shoot("span");
+    page.chrome.click("[...document.querySelectorAll('tr.flow')].find((e) => e.innerText.includes('admin/metrics') && e.innerText.includes('dropped'))");
+    page.chrome.wait("document.getElementById('panel').innerText.includes('As JSON')");
+    page.chrome.key("Escape");
+    page.chrome.click("document.getElementById('live')");
+    page.chrome.wait("document.getElementById('table').innerText.includes('newcomer')");
     page.no_complaints();
 }
 

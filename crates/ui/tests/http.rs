@@ -6,7 +6,8 @@ mod client;
 mod shop;
 
 use client::{Answer, Stream, TOKEN, ask, raw, request};
-use flowlog::Store;
+use flowlog::{Record, Store};
+use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -20,6 +21,10 @@ struct Served {
 
 impl Served {
     fn new(change: impl FnOnce(&mut ui::Options)) -> Self {
+        Self::with(Arc::new(shop::Answers), change)
+    }
+
+    fn with(node: Arc<dyn ui::Node>, change: impl FnOnce(&mut ui::Options)) -> Self {
         let store = Arc::new(Store::new(8192));
         let mut shop = shop::Shop::default();
         let story = shop.story();
@@ -31,7 +36,7 @@ impl Served {
         let mut options = ui::Options::new(([127, 0, 0, 1], 0).into(), token);
         options.node_name = "node-1".into();
         change(&mut options);
-        let running = ui::start(options, Arc::clone(&store), Arc::new(shop::Answers)).expect("served");
+        let running = ui::start(options, Arc::clone(&store), node).expect("served");
         let served = Self { running, store, shop };
         served.wait(made);
         served
@@ -228,6 +233,71 @@ fn filters_are_those_of_observe() {
         let error = answer.json()["error"].as_str().expect("words").to_owned();
         assert!(error.contains(words), "{query}: {error}");
     }
+}
+
+#[test]
+fn a_span_of_time_reaches_beyond_memory() {
+    // Two stories are kept, of which memory has the second.
+    let mut shop = shop::Shop::default();
+    let kept: Vec<Arc<Record>> = [shop.story(), shop.story()].concat().into_iter().map(Arc::new).collect();
+    let count = kept.len();
+    let time = |at: usize| kept[at].time.expect("a time").0.to_string();
+    let served = Served::with(Arc::new(shop::Keeper(kept.clone())), |_| {});
+    let get = |query: &str| ask(served.to(), &format!("/api/flows?{query}")).json();
+    let names = |answer: &Value| -> Vec<String> {
+        let rows = answer["rows"].as_array().expect("rows").iter();
+        rows.map(|row| row["uuid"].as_str().expect("a name").to_owned()).collect()
+    };
+    let wanted = |range: std::ops::Range<usize>| -> Vec<String> {
+        range.rev().map(|at| kept[at].uuid.clone()).collect()
+    };
+    let all = get(&format!("since={}&last=1000", time(0)));
+    assert_eq!(
+        (names(&all), all["kept"].clone(), all["cut"].clone()),
+        (wanted(0..count), true.into(), false.into())
+    );
+    let span = get(&format!("since={}&until={}", time(3), time(7)));
+    assert_eq!(names(&span), wanted(3..8));
+    let numbers: Vec<u64> =
+        span["rows"].as_array().expect("rows").iter().map(|r| r["seq"].as_u64().expect("a number")).collect();
+    assert_eq!(numbers, [5, 4, 3, 2, 1]);
+    assert_eq!(names(&get(&format!("until={}&last=2", time(7)))), wanted(6..8));
+    let dropped = |record: &Record| record.verdict == flowlog::record::Verdict::Dropped;
+    let some = get(&format!("verdict=DROPPED&q=postgres&until={}", time(count - 1)));
+    let expected: Vec<_> = kept
+        .iter()
+        .rev()
+        .filter(|r| dropped(r) && r.destination.as_ref().is_some_and(|d| d.pod_name.starts_with("postgres")))
+        .map(|r| r.uuid.clone())
+        .collect();
+    assert_eq!((names(&some), expected.len()), (expected, 6));
+
+    // What memory has not is told by its name and time.
+    let lone = Arc::new(Record { uuid: "only-kept".into(), ..kept[0].as_ref().clone() });
+    let served = Served::with(Arc::new(shop::Keeper(vec![lone])), |_| {});
+    let status = |query: &str| ask(served.to(), &format!("/api/flow?{query}")).status;
+    assert_eq!(status("uuid=only-kept"), 404);
+    assert_eq!(status(&format!("uuid=only-kept&at={}", time(0))), 200);
+    assert_eq!(status(&format!("uuid=only-kept&at={}", time(9))), 404);
+    assert_eq!(status("uuid=only-kept&at=noon"), 400);
+    assert_eq!(ask(served.to(), &format!("/api/explain?uuid=only-kept&at={}", time(0))).status, 200);
+    let wrong = ask(served.to(), "/api/flows?since=yesterday");
+    assert_eq!(
+        (wrong.status, wrong.json()["error"].as_str()),
+        (400, Some("`yesterday` is no moment; write it as in 2026-12-31T23:59:59Z"))
+    );
+}
+
+#[test]
+fn without_a_history_a_span_of_time_is_one_of_memory() {
+    let served = served();
+    let all = ask(served.to(), "/api/flows?since=2000-01-01T00:00:00Z").json();
+    assert_eq!(
+        (all["rows"].as_array().map(Vec::is_empty), all["kept"].as_bool()),
+        (Some(false), Some(false))
+    );
+    let none = ask(served.to(), "/api/flows?until=2000-01-01T00:00:00Z").json();
+    assert_eq!(none["rows"].as_array().map(Vec::len), Some(0));
 }
 
 #[test]

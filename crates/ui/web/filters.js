@@ -29,6 +29,9 @@ export class Filters {
   namespace = "";
   verdict = "";
   text = "";
+  /** Moments of a span of time, as the server writes them; empty: what is there and comes. */
+  since = "";
+  until = "";
   hide = new Set();
   /** [name, value, negated] */
   list = [];
@@ -52,6 +55,16 @@ export class Filters {
     return pairs;
   }
 
+  /** Whether a span of time is asked for, and not what comes. */
+  past() {
+    return this.since !== "" || this.until !== "";
+  }
+
+  /** Pairs of the span, for the server. */
+  span() {
+    return [["since", this.since], ["until", this.until]].filter(([, moment]) => moment);
+  }
+
   /** What stands behind the # of the address. */
   toHash() {
     const pairs = this.list.map(([name, value, negated]) => [`${negated ? "not-" : ""}${name}`, value]);
@@ -59,6 +72,7 @@ export class Filters {
     if (this.verdict) pairs.push(["v", this.verdict]);
     if (this.text) pairs.push(["q", this.text]);
     for (const group of this.hide) pairs.push(["hide", group]);
+    pairs.push(...this.span());
     return new URLSearchParams(pairs).toString();
   }
 
@@ -70,6 +84,7 @@ export class Filters {
       if (name === "ns") filters.namespace = value;
       else if (name === "v") filters.verdict = value;
       else if (name === "q") filters.text = value;
+      else if (name === "since" || name === "until") filters[name] = moment(value);
       else if (name === "hide" && value in HIDDEN) filters.hide.add(value);
       else if (known.has(bare)) filters.add(bare, value, bare !== name);
     }
@@ -90,9 +105,23 @@ export class Filters {
       words.push("--not");
       flag(...HIDDEN[group]);
     }
-    words.push("--follow");
+    for (const [name, value] of this.span()) flag(name, value);
+    if (!this.past()) words.push("--follow");
     return words.join(" ") + (this.text ? ` | grep -iF -- ${quote(this.text)}` : "");
   }
+}
+
+/** A moment as the server writes it; nothing for what is none. */
+export function moment(text) {
+  const at = new Date(text);
+  return text && !Number.isNaN(at.getTime()) ? at.toISOString() : "";
+}
+
+/** The same for an input of this place and its clock. */
+export function local(text) {
+  const at = new Date(text);
+  if (!text || Number.isNaN(at.getTime())) return "";
+  return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 }
 
 /** For a POSIX shell. */

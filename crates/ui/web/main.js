@@ -2,7 +2,7 @@
 
 import { $, copy, el, say, short } from "./dom.js";
 import { EdgeList } from "./edges.js";
-import { Filters, KEYS } from "./filters.js";
+import { Filters, KEYS, local, moment } from "./filters.js";
 import { Drawing, Services, sum, denied } from "./map.js";
 import { Panel } from "./panel.js";
 import { ask, follow, logIn, logOut, Refused } from "./server.js";
@@ -58,6 +58,8 @@ const on = {
     soon();
   },
   flows(new_) {
+    // Who looks at the past sees that, and the map goes on.
+    if (filters.past()) return;
     table.add(new_.rows);
     news.flows += new_.rows.length + new_.skipped;
     news.dropped += new_.rows.filter((row) => row.verdict === "DROPPED").length;
@@ -108,6 +110,9 @@ function changed() {
 function controls() {
   for (const button of $("verdicts").children) button.setAttribute("aria-pressed", String(button.dataset.verdict === filters.verdict));
   for (const box of $("hide").querySelectorAll("input")) box.checked = filters.hide.has(box.value);
+  $("since").value = local(filters.since);
+  $("until").value = local(filters.until);
+  $("live").hidden = !filters.past();
   if ($("text").value.trim() !== filters.text) $("text").value = filters.text;
   if (![...$("namespace").options].some((option) => option.value === filters.namespace)) picker([]);
   $("namespace").value = filters.namespace;
@@ -123,11 +128,17 @@ async function load() {
   say($("filter-error"), "");
   try {
     const parameters = filters.parameters();
-    const { rows, end } = await ask("flows", [...parameters, ["last", "300"]]);
+    const past = filters.past();
+    if (past) say($("flow-count"), "looking…");
+    const { rows, end, kept, cut } = await ask("flows", [...parameters, ...filters.span(), ["last", past ? "1000" : "300"]]);
     if (mine !== turn) return;
     table.set(rows);
     Object.assign(news, { flows: 0, dropped: 0, skipped: 0 });
     count();
+    if (past) {
+      const short_of = cut ? ", the newest that were found in time" : rows.length === 1000 ? ", the newest of the span" : "";
+      say($("flow-count"), `${rows.length} shown${short_of}${kept ? "" : "; from memory, this node keeps no history"}`);
+    }
     if (paused) return;
     stop = follow([...parameters, ["map", filters.namespace], ["since", String(end)]], on);
   } catch (error) {
@@ -231,6 +242,10 @@ function wire() {
     clearTimeout(typing);
     typing = setTimeout(() => { filters.text = $("text").value.trim(); changed(); }, 250);
   };
+  for (const name of ["since", "until"]) {
+    $(name).onchange = () => { filters[name] = moment($(name).value); changed(); };
+  }
+  $("live").onclick = () => { filters.since = ""; filters.until = ""; changed(); $("since").focus(); };
   $("filter-key").replaceChildren(...KEYS.map(([name, label]) => el("option", { value: name }, label)));
   const propose = () => {
     const values = KEYS.find(([name]) => name === $("filter-key").value)?.[2] ?? [];

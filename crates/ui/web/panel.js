@@ -59,8 +59,9 @@ export class Panel {
     const why = el("section", { class: "why" });
     const details = el("section", null, el("p", { class: "muted" }, "Loading…"));
     const turn = this.open([badge(row.verdict), ` ${row.source.name} → ${row.destination.name}`], from, why, details);
-    this.explain([["uuid", row.uuid]], why, turn);
-    ask("flow", [["uuid", row.uuid]]).then(
+    const which = [["uuid", row.uuid], ["at", row.time]];
+    this.explain(which, why, turn);
+    ask("flow", which).then(
       (record) => turn === this.turn && details.replaceChildren(...this.record(record)),
       (error) => turn === this.turn && details.replaceChildren(el("p", { class: "muted" }, error.message)));
   }

@@ -86,6 +86,9 @@ export class FlowTable {
   /** All rows anew. */
   set(rows) {
     this.rows = rows.slice(0, KEPT);
+    // Rows of the past have numbers of their own.
+    for (const row of this.made.values()) row.remove();
+    this.made.clear();
     this.unseen = 0;
     this.box.scrollTop = 0;
     this.seen();

@@ -56,6 +56,9 @@ impl Window {
     }
 }
 
+/// Nobody stops waiting.
+pub(super) const PATIENT: &dyn Fn() -> bool = &|| false;
+
 /// A question, ready to ask.
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -205,26 +208,35 @@ impl Shapes {
     }
 }
 
+/// One way through the store.
+#[derive(Copy, Clone)]
+pub(super) struct Walk<'a> {
+    pub(super) question: &'a Question,
+    pub(super) window: Window,
+    pub(super) order: Order,
+    /// Nothing before this place.
+    pub(super) from: Option<Position>,
+    /// Asked now and then: whether nobody waits for more.
+    pub(super) stop: &'a dyn Fn() -> bool,
+}
+
 /// Hands matching records to `visit` until it has enough. Files that cannot be read are left out and noted.
 pub(super) fn scan(
     folder: &Folder,
-    question: &Question,
-    window: Window,
-    order: Order,
-    from: Option<Position>,
+    walk: &Walk<'_>,
     visit: &mut dyn FnMut(Position, Record) -> ControlFlow<()>,
 ) -> Result<(), SegmentError> {
     let mut shapes = Shapes::default();
     let mut numbers = folder.numbers();
-    if order == Order::NewestFirst {
+    if walk.order == Order::NewestFirst {
         numbers.reverse();
     }
     for number in numbers {
-        if from.is_some_and(|from| number < from.file) {
+        if walk.from.is_some_and(|from| number < from.file) {
             continue;
         }
         let Some(reader) = folder.read(number)? else { continue };
-        match scan_file(number, &reader, &mut shapes, question, window, order, from, visit) {
+        match scan_file(number, &reader, &mut shapes, walk, visit) {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => return Ok(()),
             Err(SegmentError::Damaged) => folder.damaged(number),
@@ -238,12 +250,10 @@ fn scan_file(
     file: u64,
     reader: &Reader,
     known: &mut Shapes,
-    question: &Question,
-    window: Window,
-    order: Order,
-    from: Option<Position>,
+    walk: &Walk<'_>,
     visit: &mut dyn FnMut(Position, Record) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, SegmentError> {
+    let Walk { question, window, order, from, stop } = *walk;
     let mut blocks = reader.summaries()?;
     #[cfg(test)]
     let everything = question.everything;
@@ -270,6 +280,9 @@ fn scan_file(
         }
         if from.is_some_and(|from| (file, block) < (from.file, from.block)) {
             continue;
+        }
+        if stop() {
+            return Ok(ControlFlow::Break(()));
         }
         let (rows, texts) = block::decode(&reader.rows(block)?)?;
         let mut outline = Record::default();

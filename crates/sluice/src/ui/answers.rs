@@ -3,11 +3,13 @@
 use crate::api::answer;
 use crate::api::request::Request;
 use crate::config::Config;
+use crate::history::Kept;
 use crate::policy_cmd::explain::{judge, outcome};
 use crate::run::rules::empty_list;
 use crate::run::shared::Shared;
 use ::ui::{Considered, Node, SideExplanation};
 use flowlog::Record;
+use flowlog::api::Past;
 use flowlog::record::{Endpoint, L4, Rule};
 use policy::conformance::{DnsFacts, Flow, HttpFacts, KafkaFacts};
 use policy::engine::Options;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 pub(super) struct Answers {
     shared: Arc<Shared>,
     options: Options,
+    past: Option<Kept>,
 }
 
 impl Answers {
@@ -30,11 +33,16 @@ impl Answers {
             empty_list: empty_list(config.policy.empty_list_means),
             ..Options::default()
         };
-        Self { shared, options }
+        let past = Kept::of(&shared.flows);
+        Self { shared, options, past }
     }
 }
 
 impl Node for Answers {
+    fn past(&self) -> Option<&dyn Past> {
+        self.past.as_ref().map(|past| past as _)
+    }
+
     fn status(&self) -> Value {
         answer::answer(&self.shared, &Request::Status)
             .unwrap_or_else(|error| json!({ "error": format!("{error:#}") }))

@@ -3,10 +3,13 @@
 #![allow(dead_code, reason = "each test, and the example, uses a part of it")]
 
 use flowlog::Record;
+use flowlog::api::{ObserveRequest, Past, Selection, Visit};
+use flowlog::filter::FilterError;
 use flowlog::record::{
     CloseInfo, DefaultDeny, Dns, Endpoint, EventType, Extensions, FlowType, Http, Icmp, Ip, IpVersion, Kafka,
     L4, L7Type, Layer7, Ports, Rule, Tcp, Time, TraceReasonName, TrafficDirection, Verdict, message_type,
 };
+use flowlog::store::Cursor;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use ui::{Considered, Node, SideExplanation};
@@ -281,6 +284,50 @@ impl Shop {
             self.waiting.reverse();
         }
         self.waiting.pop().unwrap_or_default()
+    }
+}
+
+/// Answers like [`Answers`], and keeps every record.
+#[derive(Debug, Default)]
+pub(crate) struct Keeper(pub(crate) Vec<Arc<Record>>);
+
+impl Node for Keeper {
+    fn status(&self) -> Value {
+        Answers.status()
+    }
+
+    fn explain(&self, record: &Record) -> Result<Vec<SideExplanation>, String> {
+        Answers.explain(record)
+    }
+
+    fn suggest(&self, flows: &[Arc<Record>]) -> Result<String, String> {
+        Answers.suggest(flows)
+    }
+
+    fn past(&self) -> Option<&dyn Past> {
+        Some(self)
+    }
+}
+
+impl Past for Keeper {
+    fn read(&self, _: &ObserveRequest, _: &dyn Fn() -> bool, _: Visit<'_>) -> Result<Cursor, FilterError> {
+        unreachable!("the page reads newest first")
+    }
+
+    fn newest(
+        &self,
+        request: &ObserveRequest,
+        stop: &dyn Fn() -> bool,
+        visit: Visit<'_>,
+    ) -> Result<(), FilterError> {
+        let selection = Selection::new(request)?;
+        let matching = self.0.iter().rev().filter(|record| selection.matches(record));
+        for record in matching {
+            if stop() || visit(Arc::clone(record)).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -85,6 +85,16 @@ proptest! {
                 let (found, wanted) = (answer(&log, &history, request), expected(count, request));
                 prop_assert_eq!(found.len(), wanted.len(), "{:?}", request);
                 prop_assert!(found == wanted, "{:?}", request);
+                let mut back = Vec::new();
+                let mut take = |record: Arc<Record>| {
+                    back.push(record.as_ref().clone());
+                    ControlFlow::Continue(())
+                };
+                newest(&log, &history, request, &|| false, &mut take).expect("valid");
+                let mut wanted = expected(count, &ObserveRequest { last: None, first: None, ..request.clone() });
+                wanted.reverse();
+                prop_assert_eq!(back.len(), wanted.len(), "newest first, {:?}", request);
+                prop_assert!(back == wanted, "newest first, {:?}", request);
             }
         }
     }
@@ -132,6 +142,31 @@ fn a_slow_client_misses_nothing_though_memory_is_overwritten_meanwhile() {
             "{last:?}: {}",
             found.len()
         );
+    }
+}
+
+#[test]
+fn a_reader_that_is_gone_ends_the_reading() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = Arc::new(Store::new(50));
+    let history = History::start(settings(folder.path()), Arc::clone(&log)).expect("started");
+    fill(&log, &history, 0..20_000);
+    let request = ObserveRequest::default();
+    for newest_first in [false, true] {
+        let (mut seen, gone) = (0, AtomicBool::new(false));
+        let stop = || gone.load(Ordering::Relaxed);
+        let mut visit = |_| {
+            seen += 1;
+            gone.store(true, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        };
+        if newest_first {
+            newest(&log, &history, &request, &stop, &mut visit).expect("valid");
+        } else {
+            assert_eq!(read(&log, &history, &request, &stop, &mut visit).expect("valid"), log.newest());
+        }
+        // It is asked between blocks.
+        assert!((1..=block::ROWS + 50).contains(&seen), "{seen}");
     }
 }
 
