@@ -2,6 +2,7 @@
 
 mod events;
 pub(crate) mod filter_args;
+pub(crate) mod layout;
 mod source;
 pub(crate) mod when;
 
@@ -14,9 +15,10 @@ use flowlog::filter::Filters;
 use flowlog::format::{Layout, Options, Printer};
 use flowlog::mask::FieldMask;
 use jiff::Timestamp;
+use layout::LayoutArgs;
 use source::Told;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, IsTerminal as _, Write};
+use std::io::{BufReader, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -68,25 +70,14 @@ pub struct ObserveArgs {
     /// Print the filters that the flags mean, and nothing else.
     #[arg(long, help_heading = "Raw filters")]
     print_raw_filters: bool,
-    /// Layout.
-    #[arg(long, short, value_enum, default_value = "compact", ignore_case = true)]
-    output: OutputArg,
-    /// Format of times: StampMilli, RFC3339, RFC3339Milli, RFC3339Micro, RFC3339Nano, RFC1123Z, YearMonthDay,
-    /// YearMonthDayHour, YearMonthDayHourMinute, or strftime's.
-    #[arg(long, value_name = "FORMAT", default_value = "StampMilli", value_parser = when::parse_format)]
-    time_format: String,
-    /// Name the policies of allowed flows too, and where they stand.
-    #[arg(long)]
-    print_policy_names: bool,
+    #[command(flatten)]
+    layout: LayoutArgs,
     /// Name the node.
     #[arg(long)]
     print_node_name: bool,
     /// Colours (compact and dict only).
     #[arg(long, value_enum, default_value = "auto")]
     color: ColorArg,
-    /// Addresses and numbers instead of names.
-    #[arg(long)]
-    numeric: bool,
     /// Names of pods, services and hosts instead of addresses.
     #[arg(long, value_name = "BOOL", default_value_t = true, default_missing_value = "true", num_args = 0..=1,
         require_equals = true, action = ArgAction::Set)]
@@ -106,17 +97,6 @@ pub struct ObserveArgs {
     port_forward: bool,
 }
 
-/// `-o`.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
-enum OutputArg {
-    Compact,
-    Dict,
-    #[value(alias = "jsonpb")]
-    Json,
-    #[value(alias = "tab")]
-    Table,
-}
-
 /// `--color`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
 enum ColorArg {
@@ -134,8 +114,8 @@ pub fn run(args: ObserveArgs) -> Result<ExitCode> {
     match args.what.as_deref() {
         Some("agent-events") => return agent_events(&args),
         Some("debug-events") => bail!(
-            "there are no debug events: Cilium's come from its programs in the kernel, and here no packet passes through \
-             one. `sluice observe` shows what became of each packet, `sluice capture` the packets themselves, and \
+            "there are no debug events: Cilium's come from its programs in the kernel, and here no such program decides \
+             about packets. `sluice observe` shows what became of each packet, `sluice capture` the packets themselves, and \
              `sluice observe agent-events` what the node service did"
         ),
         _ => {}
@@ -197,7 +177,7 @@ impl ObserveArgs {
         if let Some((_, flags)) = clashes.iter().find(|(clash, _)| *clash) {
             bail!("{flags} cannot be combined");
         }
-        let table = self.output == OutputArg::Table && self.follow && self.input_file.is_none();
+        let table = self.layout.layout() == Layout::Table && self.follow && self.input_file.is_none();
         ensure!(
             !table,
             "-o table aligns its columns at the end and cannot be combined with --follow; use compact or dict"
@@ -256,28 +236,20 @@ impl ObserveArgs {
 
     fn options(&self) -> Result<Options> {
         let mask = FieldMask::new(&self.field_mask)?;
-        if !mask.is_empty() && self.output != OutputArg::Json {
+        if !mask.is_empty() && self.layout.layout() != Layout::Json {
             bail!("--field-mask is for JSON only: add -o json");
         }
+        let shown = self.layout.options();
         Ok(Options {
-            layout: match self.output {
-                OutputArg::Compact => Layout::Compact,
-                OutputArg::Dict => Layout::Dict,
-                OutputArg::Json => Layout::Json,
-                OutputArg::Table => Layout::Table,
-            },
-            time_format: self.time_format.clone(),
-            policy_names: self.print_policy_names,
             node_name: self.print_node_name,
-            numeric: self.numeric,
             ip_translation: self.ip_translation,
             mask,
             color: match self.color {
                 ColorArg::Always => true,
                 ColorArg::Never => false,
-                ColorArg::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+                ColorArg::Auto => shown.color,
             },
-            ..Options::default()
+            ..shown
         })
     }
 }

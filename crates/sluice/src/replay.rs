@@ -14,18 +14,18 @@ mod place;
 mod session;
 
 use crate::observe::filter_args::FilterArgs;
-use crate::observe::when;
+use crate::observe::layout::LayoutArgs;
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use expect::{Expectation, Seen};
 use flowlog::Filters;
-use flowlog::format::{Layout, Options, Printer};
+use flowlog::format::Printer;
 use node::{Node, NodeOptions};
 use packet::io::pcap::{CaptureReader, Output};
 use place::PortMap;
 use session::Session;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, IsTerminal as _, Read, Write};
+use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -58,49 +58,10 @@ pub struct ReplayArgs {
     /// Do not print the flow log.
     #[arg(long, short)]
     quiet: bool,
-    /// Layout.
-    #[arg(long, short, value_enum, default_value = "compact")]
-    output: OutputArg,
-    /// Format of times, as in `sluice observe`.
-    #[arg(long, value_name = "FORMAT", default_value = "StampMilli", value_parser = when::parse_format)]
-    time_format: String,
-    /// Name the policies of allowed flows too, and where they stand.
-    #[arg(long)]
-    print_policy_names: bool,
-    /// Addresses and numbers instead of names.
-    #[arg(long)]
-    numeric: bool,
+    #[command(flatten)]
+    layout: LayoutArgs,
     #[command(flatten)]
     filters: FilterArgs,
-}
-
-/// `-o`.
-#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
-enum OutputArg {
-    Compact,
-    Dict,
-    #[value(alias = "jsonpb")]
-    Json,
-    #[value(alias = "tab")]
-    Table,
-}
-
-impl ReplayArgs {
-    fn options(&self) -> Options {
-        Options {
-            layout: match self.output {
-                OutputArg::Compact => Layout::Compact,
-                OutputArg::Dict => Layout::Dict,
-                OutputArg::Json => Layout::Json,
-                OutputArg::Table => Layout::Table,
-            },
-            time_format: self.time_format.clone(),
-            policy_names: self.print_policy_names,
-            numeric: self.numeric,
-            color: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-            ..Options::default()
-        }
-    }
 }
 
 /// Replays.
@@ -121,7 +82,7 @@ pub fn run(args: &ReplayArgs) -> Result<ExitCode> {
             Output::One(Box::new(BufWriter::new(file)) as Box<dyn Write>)
         }
     };
-    let mut printer = Printer::new(BufWriter::new(std::io::stdout().lock()), args.options());
+    let mut printer = Printer::new(BufWriter::new(std::io::stdout().lock()), args.layout.options());
     let mut seen = Seen::default();
     let mut session = Session::new(node, reader, output)?;
     let played = session.run(&mut |record| {

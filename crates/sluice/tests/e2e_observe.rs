@@ -97,7 +97,7 @@ fn filters_find_flows_by_the_names_of_the_inventory() {
     assert!(!in_cluster.is_empty());
     for flow in in_cluster {
         assert_eq!(flow["destination"]["cluster_name"], "default", "{flow}");
-        assert_eq!(flow["IP"]["destination"] == VIRTUAL, false, "what is no pod is in no cluster: {flow}");
+        assert_ne!(flow["IP"]["destination"], VIRTUAL, "what is no pod is in no cluster: {flow}");
     }
 }
 
@@ -153,10 +153,10 @@ fn agent_events_tell_of_pods_policies_and_names() {
     let upserted = told(&follower, "IPCACHE_UPSERTED");
     assert_eq!(upserted.len(), 1, "no rule is about the other: {upserted:?}");
     assert_eq!(upserted[0]["ipcache_update"]["cidr"], "198.51.100.2/32");
-    let identity = &upserted[0]["ipcache_update"]["identity"];
+    let identity = upserted[0]["ipcache_update"]["identity"].to_string();
     let (_, listed) = said(&lab, "ip list");
     let line = listed.lines().find(|line| line.contains("198.51.100.2")).expect("it is listed");
-    assert!(line.split_whitespace().any(|word| word == identity.to_string()), "{line}: {identity}");
+    assert!(line.split_whitespace().any(|word| word == identity), "{line}: {identity}");
 
     // With the rule goes the identity.
     lab.write_policy("names", &allow("names", "app=client", "app=client", 7)).expect("written");

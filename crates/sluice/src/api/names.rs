@@ -2,7 +2,7 @@
 
 mod allowed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::config::Config;
 use allowed::Allowed;

@@ -28,7 +28,7 @@ pub struct Described {
 
 /// Puts a frame into words.
 #[must_use]
-pub fn describe(tapped: &Tapped, messages: &[(FlowEvent, Message<'_'>)], names: &Names) -> Described {
+pub fn describe(tapped: &Tapped, messages: &[(FlowEvent, Message<'_>)], names: &Names) -> Described {
     let event = identified(tapped.event, names);
     let mut frame = Record::from_event(&event, names, 0);
     if !matches!(tapped.outcome, Outcome::Dropped(_)) {

@@ -9,7 +9,7 @@ use policy::engine::directory::WorkloadKind;
 use policy::fqdn::InForce;
 use policy::rule::Policy as Rules;
 use policy::{Identity, PolicySnapshot};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log of events and the state it has come to.
@@ -26,10 +26,10 @@ type Name = (Arc<str>, Arc<str>);
 #[derive(Debug, Default)]
 struct Seen {
     policy: Arc<PolicySnapshot>,
-    policies: HashMap<(&'static str, Arc<str>, Arc<str>), Arc<Rules>>,
+    policies: BTreeMap<(&'static str, Arc<str>, Arc<str>), Arc<Rules>>,
     endpoints: BTreeMap<u16, (Identity, Name)>,
     /// What the inventory lists.
-    addresses: HashMap<Addr, (Identity, Name)>,
+    addresses: BTreeMap<Addr, (Identity, Name)>,
     /// What DNS answers taught.
     learnt: InForce,
 }

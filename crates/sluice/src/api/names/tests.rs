@@ -6,7 +6,7 @@ use packet::{FlowKey, Instant, TcpFlags};
 use policy::engine::{Engine, Options};
 use serde_json::{Value, json};
 
-const INVENTORY: &str = "\
+pub(crate) const INVENTORY: &str = "\
 nodes:
 - {name: n1, ips: [192.168.0.1], labels: {zone: a, role: worker}}
 - {name: n2, ips: [192.168.0.2], labels: {zone: b}}
@@ -18,7 +18,7 @@ services:
 - {name: api, namespace: shop, ips: [10.96.0.10], selector: {app: api}, ports: [{port: 80, targetPort: 8080}]}
 ";
 
-fn names(inventory: &str, labels: &[(&str, &str)]) -> Names {
+pub(crate) fn names(inventory: &str, labels: &[(&str, &str)]) -> Names {
     let mut engine = Engine::new(Options { node_name: "n1".into(), ..Options::default() });
     engine.set_inventory(policy::document::load_inventory(inventory, "i.yaml").expect("valid"));
     let snapshot = Arc::new(Snapshot { policy: engine.snapshot(), ..Snapshot::default() });
@@ -27,9 +27,10 @@ fn names(inventory: &str, labels: &[(&str, &str)]) -> Names {
     Names::new(&snapshot, 0, &Arc::new(node))
 }
 
-fn record(names: &Names, dst: [u8; 4], dst_port: u16) -> Value {
+/// The first packet of a connection from the local pod.
+pub(crate) fn event(names: &Names, dst: [u8; 4], dst_port: u16) -> FlowEvent {
     let endpoint = names.snapshot.policy.endpoints.iter().flatten().find(|e| &*e.name == "web-1");
-    let event = FlowEvent {
+    FlowEvent {
         at: Instant::from_nanos(1),
         kind: EventKind::Trace { reason: TraceReason::New },
         key: FlowKey {
@@ -49,8 +50,11 @@ fn record(names: &Names, dst: [u8; 4], dst_port: u16) -> Value {
         in_port: PortId(1),
         len: 60,
         epoch: 1,
-    };
-    serde_json::to_value(Record::from_event(&event, names, 0)).expect("JSON")
+    }
+}
+
+fn record(names: &Names, dst: [u8; 4], dst_port: u16) -> Value {
+    serde_json::to_value(Record::from_event(&event(names, dst, dst_port), names, 0)).expect("JSON")
 }
 
 #[test]
