@@ -296,7 +296,7 @@ impl<'a> Capture<'a> {
         &mut self,
         tapped: &Tapped,
         frame: &[u8],
-        messages: &[(flowlog::FlowEvent, flowlog::Message<'_'>)],
+        messages: &[(flowlog::FlowEvent, flowlog::Message<'_>)],
     ) -> Result<bool> {
         self.seen += 1;
         let epoch = tapped.event.epoch;
