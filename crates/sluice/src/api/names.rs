@@ -7,7 +7,7 @@ pub(crate) mod tests;
 use crate::config::Config;
 use allowed::Allowed;
 use datapath::Snapshot;
-use flowlog::record::{Interface, ServiceRef, WorkloadRef};
+use flowlog::record::{Interface, ServiceRef, WorkloadRef, workload_of};
 use flowlog::{Resolver, Workload};
 use packet::{Addr, PortId};
 use policy::engine::directory::WorkloadKind;
@@ -85,7 +85,7 @@ impl Names {
         let belongs = |workload: &policy::engine::directory::Workload| {
             workload.kind == WorkloadKind::Pod
                 && (directory.owner(&workload.namespace, &workload.name).is_some()
-                    || flowlog::record::workload_of(&workload.name).is_some())
+                    || workload_of(&workload.name).is_some())
         };
         Known {
             cluster: self.node.cluster.clone(),
@@ -95,11 +95,12 @@ impl Names {
         }
     }
 
-    /// A pod, with what the inventory says that it belongs to.
+    /// A pod, with what it belongs to: as the inventory says it, else as its name gives it away.
     fn pod(&self, namespace: &Arc<str>, pod: &Arc<str>) -> Workload {
-        let owner = self.snapshot.policy.directory().owner(namespace, pod);
-        let owner =
-            owner.map(|owner| WorkloadRef { name: owner.name.to_string(), kind: owner.kind.to_string() });
+        let stated = self.snapshot.policy.directory().owner(namespace, pod);
+        let stated =
+            stated.map(|owner| WorkloadRef { name: owner.name.to_string(), kind: owner.kind.to_string() });
+        let owner = stated.or_else(|| workload_of(pod));
         Workload {
             namespace: namespace.to_string(),
             pod_name: pod.to_string(),
