@@ -153,12 +153,7 @@ pub fn run(args: ObserveArgs) -> Result<ExitCode> {
 }
 
 fn agent_events(args: &ObserveArgs) -> Result<ExitCode> {
-    events::check(args)?;
-    let mut request = args.request(Timestamp::now())?;
-    // One who follows sees the newest first, unlike with flows; so does Hubble.
-    if args.follow && !args.all && request.since.is_none() && request.last == Some(0) {
-        request.last = Some(DEFAULT_LAST);
-    }
+    let request = events::request(args, Timestamp::now())?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     events::show(source::socket(&args.server)?, request, &args.options()?, &mut out)?;
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,12 @@
 //! `sluice observe agent-events`: what the node service did, in the layouts of `hubble observe agent-events`.
 
-use super::ObserveArgs;
+use super::{DEFAULT_LAST, ObserveArgs};
 use anyhow::{Context as _, Result, anyhow, bail};
 use flowlog::api::{ObserveRequest, next_line};
 use flowlog::format::{Layout, Options};
 use flowlog::record::Time;
 use hubble::agent::{Event, Line};
+use jiff::Timestamp;
 use std::fmt::Write as _;
 use std::io::{BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -17,8 +18,8 @@ const SEPARATOR: &str = "------------";
 /// What stands for an event without a time.
 const NO_TIME: &str = "N/A";
 
-/// Refuses flags that are about flows.
-pub(super) fn check(args: &ObserveArgs) -> Result<()> {
+/// What to ask. Flags that are about flows are refused.
+pub(super) fn request(args: &ObserveArgs, now: Timestamp) -> Result<ObserveRequest> {
     let filter = args.filter.typed().next().map(|(name, _)| name);
     let others = [
         ("allowlist", !args.allowlist.is_empty()),
@@ -28,13 +29,17 @@ pub(super) fn check(args: &ObserveArgs) -> Result<()> {
         ("field-mask", !args.field_mask.is_empty()),
         ("print-raw-filters", args.print_raw_filters),
     ];
-    let flag = filter.or_else(|| others.iter().find(|(_, given)| *given).map(|(name, _)| *name));
-    match flag {
-        Some(flag) => bail!(
+    if let Some(flag) = filter.or_else(|| others.iter().find(|(_, given)| *given).map(|(name, _)| *name)) {
+        bail!(
             "--{flag} is about flows; agent-events takes --last, --first, --all, --since, --until, --follow and -o"
-        ),
-        None => Ok(()),
+        );
     }
+    let mut request = args.request(now)?;
+    // One who follows sees the newest first, unlike with flows; so does Hubble.
+    if args.follow && request.last == Some(0) {
+        request.last = Some(DEFAULT_LAST);
+    }
+    Ok(request)
 }
 
 /// Asks the node service and shows its answer.

@@ -519,3 +519,43 @@ fn answers_in_json_pass_as_they_are() {
     assert_eq!(shown("", &input, true).expect("shows").lines().count(), 2);
     assert_eq!(shown("", "{\"error\":\"no\"}\n", true).expect_err("refused").to_string(), "no");
 }
+
+#[test]
+fn agent_events_are_asked_for_as_hubble_does() {
+    let ask = |line: &str| {
+        let line = std::iter::once("observe").chain(line.split_whitespace());
+        let cli = Cli::try_parse_from(line).expect("parses");
+        events::request(&cli.observe, Timestamp::from_second(1_000_000).expect("a time"))
+    };
+    let asked = |line: &str| {
+        let ObserveRequest { filters, last, first, since, until, follow } = ask(line).expect("valid");
+        assert!(filters.is_empty() && until.is_none(), "{line}");
+        (last, first, since.map(|since| since.0.as_second()), follow)
+    };
+    assert_eq!(asked("agent-events"), (Some(20), None, None, false));
+    assert_eq!(asked("agent-events -f -o json"), (Some(20), None, None, true));
+    assert_eq!(asked("agent-events --all"), (None, None, None, false));
+    assert_eq!(asked("agent-events --all -f"), (None, None, None, true));
+    assert_eq!(asked("agent-events --last 5 -f"), (Some(5), None, None, true));
+    assert_eq!(asked("agent-events --first 5"), (None, Some(5), None, false));
+    assert_eq!(asked("agent-events --since 5m -f"), (None, None, Some(999_700), true));
+    for flag in [
+        "--pod a",
+        "-A",
+        "--allowlist {}",
+        "--denylist {}",
+        "--input-file x",
+        "--history x",
+        "--field-mask time",
+    ] {
+        let error = ask(&format!("agent-events {flag}")).expect_err(flag).to_string();
+        assert!(
+            error.ends_with(
+                "is about flows; agent-events takes --last, --first, --all, --since, --until, --follow and -o"
+            ),
+            "{error}"
+        );
+    }
+    assert!(ask("agent-events -f -o table").is_err(), "a table ends");
+    assert!(Cli::try_parse_from(["observe", "events"]).is_err());
+}
