@@ -1,36 +1,46 @@
 #!/bin/sh
 # `make bench`: the criterion benches, then the comparisons in network namespaces where this user may make them.
 #
-#   scripts/bench.sh                 everything
-#   scripts/bench.sh --quick         only the comparisons, with few and short rounds
-#   scripts/bench.sh NAME...         only these criterion benches
+#   scripts/bench.sh                 everything: some 25 minutes on two cores, once all is built
+#   scripts/bench.sh --quick         only the comparisons, fewer contenders, two rounds: some 6 minutes
+#   scripts/bench.sh NAME...         only these criterion benches, as long as criterion wants
 #
-# ROUNDS and SECONDS_EACH change the length of the comparisons; samples also go to target/compare*.json.
+# ROUNDS and SECONDS_EACH change the length of the comparisons. What they found goes to target/compare*.json, and from there
+# with charts to bench-report.md in the folder REPORT (target; `REPORT=docs/measurements make bench` puts it there).
 set -eu
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh build bench
+few=""
+gates=""
 if [ "${1:-}" = --quick ]; then
-    : "${ROUNDS:=3}" "${SECONDS_EACH:=1}"
+    : "${ROUNDS:=2}"
+    few=--few
+    gates="--contenders=L4 policy, adaptive|Envoy|nginx|HAProxy"
 elif [ $# -gt 0 ]; then
     for bench in "$@"; do cargo bench --locked -p sluice-micro --bench "$bench"; done
     exit 0
 else
-    cargo bench --locked -p sluice-micro --benches
+    : "${ROUNDS:=4}"
+    cargo bench --locked -p sluice-micro --benches -- --warm-up-time 0.2 --measurement-time 0.5
 fi
-: "${ROUNDS:=7}" "${SECONDS_EACH:=2}"
+: "${SECONDS_EACH:=1}" "${REPORT:=target}"
 if [ "$(id -u)" != 0 ]; then
     echo "SKIPPED the comparisons between pods: not root (network namespaces and XDP need it)"
     exit 0
 fi
 cargo build --locked --release -p sluice -p sluice-benches
+rm -f target/compare.json target/compare_l7.json
 if command -v netperf >/dev/null 2>&1; then
-    target/release/compare --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare.json
+    target/release/compare $few --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare.json
 else
     echo "SKIPPED the comparison with the kernel: netperf is not installed"
 fi
 if command -v wrk >/dev/null 2>&1 && command -v h2load >/dev/null 2>&1; then
-    target/release/compare_l7 --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare_l7.json
+    target/release/compare_l7 ${gates:+"$gates"} --rounds "$ROUNDS" --seconds "$SECONDS_EACH" --json target/compare_l7.json
 else
     echo "SKIPPED the comparison of L7 gates: wrk or h2load is not installed"
+fi
+if [ -e target/compare.json ] || [ -e target/compare_l7.json ]; then
+    target/release/bench_report --report "$REPORT" target/compare.json target/compare_l7.json
 fi

@@ -116,7 +116,12 @@ pub(super) fn start(bed: &mut TestBed, report: &Report) -> Result<()> {
             continue;
         }
         let (path, port) = server(*speaks);
-        messages::start(bed, path, *speaks, &[port])?;
+        if *speaks == Speaks::Kafka {
+            let broker = messages::start_broker(bed, path, port)?;
+            report.note(&format!("  kafka: {broker}"));
+        } else {
+            messages::start(bed, path, *speaks, &[port])?;
+        }
     }
     Ok(())
 }

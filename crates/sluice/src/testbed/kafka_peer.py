@@ -1,6 +1,7 @@
 """A Kafka broker, and clients that produce and consume.
 
   serve PORT...                                  a broker on each of the ports
+  fill SERVER                                    makes the topics on another broker
   produce SERVER [key=value...] TOPIC...         a message to each of the topics, one after the other, by one producer
   bulk SERVER TOPIC COUNT SIZE                   many messages
   consume SERVER TOPIC GROUP                     the first message of a topic, as a member of a group
@@ -34,6 +35,20 @@ def serve(*ports):
     for port in ports[1:]:
         threading.Thread(target=relay, args=(int(port), broker.port), daemon=True).start()
     relay(int(ports[0]), broker.port)
+
+
+def fill(server):
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    admin = AdminClient(settings(server, ()))
+    for made in admin.create_topics([NewTopic(topic, 1, 1) for topic in TOPICS]).values():
+        made.result(10)
+    producer = Producer(settings(server, ()))
+    for topic in TOPICS:
+        producer.produce(topic, b"first of " + topic.encode(), partition=0)
+    if producer.flush(10):
+        sys.exit("the broker does not take messages")
 
 
 def relay(port, broker):
@@ -217,8 +232,8 @@ def raw(host, port):
 
 
 if __name__ == "__main__":
-    roles = {"serve": serve, "produce": produce, "bulk": bulk, "consume": consume, "offsets": offsets, "aio": aio,
-             "raw": raw}
+    roles = {"serve": serve, "fill": fill, "produce": produce, "bulk": bulk, "consume": consume, "offsets": offsets,
+             "aio": aio, "raw": raw}
     said = roles[sys.argv[1]](*sys.argv[2:])
     if said is not None:
         print(json.dumps(said))

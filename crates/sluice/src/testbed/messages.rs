@@ -2,7 +2,7 @@
 //! distribution has in a version of today: `scripts/setup.sh` puts them into a folder of their own.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -102,10 +102,52 @@ pub fn start(bed: &mut TestBed, path: &str, speaks: Speaks, ports: &[u16]) -> Re
         wait_for_port(bed.pod(path).netns(), *port, START_LIMIT)?;
     }
     if speaks != Speaks::Grpc {
-        let hosts = format!("127.0.0.1 localhost\n{} {BROKER}\n", bed.pod(path).ipv4());
-        for pod in bed.pods() {
-            pod.netns().set_hosts(&hosts)?;
-        }
+        name_broker(bed, path)?;
     }
     Ok(())
+}
+
+/// Has all pods know the broker in that pod by its name.
+///
+/// # Errors
+/// `/etc/netns` is not writable.
+pub fn name_broker(bed: &TestBed, path: &str) -> Result<()> {
+    let hosts = format!("127.0.0.1 localhost\n{} {BROKER}\n", bed.pod(path).ipv4());
+    bed.pods().iter().try_for_each(|pod| pod.netns().set_hosts(&hosts))
+}
+
+/// The broker tansu, where `scripts/install-tansu.sh` has put it.
+pub fn tansu() -> Option<PathBuf> {
+    let folder = std::env::var_os("SLUICE_PEERS").map_or_else(|| PathBuf::from(FOLDER), PathBuf::from);
+    find_program("tansu").or_else(|| Some(folder.join("bin/tansu")).filter(|path| path.is_file()))
+}
+
+/// Starts that broker in a pod, and waits until it listens. It has no topics yet.
+///
+/// # Errors
+/// It does not listen in time.
+pub fn start_tansu(bed: &mut TestBed, path: &str, program: &Path, port: u16) -> Result<()> {
+    name_broker(bed, path)?;
+    let mut command = bed.pod(path).command(&program.to_string_lossy());
+    command.args(["broker", "--storage-engine", "memory://tansu/"]);
+    command.args(["--listener-url", &format!("tcp://0.0.0.0:{port}")]);
+    command.args(["--advertised-listener-url", &format!("tcp://{BROKER}:{port}")]);
+    bed.start("tansu", &mut command)?;
+    wait_for_port(bed.pod(path).netns(), port, START_LIMIT)
+}
+
+/// Starts a broker that has the topics of `kafka_peer.py`: tansu where it is installed, else that of librdkafka. Answers
+/// its name.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_broker(bed: &mut TestBed, path: &str, port: u16) -> Result<&'static str> {
+    let Some(program) = tansu() else {
+        start(bed, path, Speaks::Kafka, &[port])?;
+        return Ok("the broker of librdkafka");
+    };
+    start_tansu(bed, path, &program, port)?;
+    let fill = ["fill", &format!("{BROKER}:{port}")];
+    exec::check(&mut peer(bed, bed.pod(path), Speaks::Kafka, &fill)?, START_LIMIT)?;
+    Ok("tansu")
 }

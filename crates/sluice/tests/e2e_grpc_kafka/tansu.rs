@@ -1,8 +1,5 @@
 //! Kafka with a broker that is one: tansu, where it is installed (`scripts/install-tansu.sh`).
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use rskafka::client::ClientBuilder;
 use rskafka::client::partition::{Compression, UnknownTopicHandling};
 use rskafka::record::Record;
@@ -11,8 +8,7 @@ use serde_json::json;
 use crate::kit::{self, ask};
 use crate::support::Lab;
 use crate::{rust, rust_kafka};
-use sluice::testbed::messages::{BROKER, Speaks};
-use sluice::testbed::{exec, wait_for_port};
+use sluice::testbed::messages::{self, BROKER, Speaks};
 
 const PORT: u16 = 9092;
 
@@ -21,12 +17,6 @@ const RULES: &str = "kafka: [{role: produce, topic: orders}, {role: consume, top
                      {role: produce, topic: invoices, clientID: payment-service}, {apiKey: initproducerid}]";
 
 const REFUSED: &str = "TOPIC_AUTHORIZATION_FAILED";
-
-fn program() -> Option<PathBuf> {
-    let folder =
-        std::env::var_os("SLUICE_PEERS").map_or_else(|| PathBuf::from("/opt/sluice-peers"), PathBuf::from);
-    exec::find_program("tansu").or_else(|| Some(folder.join("bin/tansu")).filter(|path| path.is_file()))
-}
 
 /// Makes the topics, with one message each, on the broker's own side.
 fn fill(lab: &Lab) {
@@ -57,21 +47,12 @@ fn fill(lab: &Lab) {
 
 /// The broker with its topics, behind the rules.
 fn broker(test: &str) -> Option<Lab> {
-    let Some(tansu) = program() else {
+    let Some(tansu) = messages::tansu() else {
         kit::skip(test, "tansu (scripts/install-tansu.sh compiles it, which scripts/setup.sh test does)");
         return None;
     };
     let mut lab = kit::pods(test, &[Speaks::Kafka])?;
-    let hosts = format!("127.0.0.1 localhost\n{} {BROKER}\n", lab.pod("lab/server").ipv4());
-    for pod in ["lab/client", "lab/server"] {
-        lab.pod(pod).netns().set_hosts(&hosts).expect("written");
-    }
-    let mut command = lab.pod("lab/server").command(&tansu.to_string_lossy());
-    command.args(["broker", "--storage-engine", "memory://tansu/"]);
-    command.args(["--listener-url", &format!("tcp://0.0.0.0:{PORT}")]);
-    command.args(["--advertised-listener-url", &format!("tcp://{BROKER}:{PORT}")]);
-    lab.start_program("tansu", &mut command);
-    wait_for_port(lab.pod("lab/server").netns(), PORT, Duration::from_secs(30)).expect("tansu listens");
+    messages::start_tansu(&mut lab, "lab/server", &tansu, PORT).expect("tansu listens");
     fill(&lab);
     lab.write_policy("server", &kit::policy(&[(PORT, RULES)])).expect("written");
     lab.start();
