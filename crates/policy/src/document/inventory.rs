@@ -248,3 +248,29 @@ fn mac(at: &Cursor<'_>) -> Option<[u8; 6]> {
     }
     Some(mac)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::load_inventory;
+    use crate::inventory::Owner;
+
+    #[test]
+    fn a_pod_may_say_what_it_belongs_to() {
+        let read = |more: &str| load_inventory(&format!("pods:\n- {{name: web{more}}}\n"), "i.yaml");
+        let owner = |more: &str| read(more).expect("valid").pods.remove(0).workload;
+        let stated = Owner { kind: "Deployment".into(), name: "web".into() };
+        assert_eq!(owner(", workload: {kind: Deployment, name: web}"), Some(stated));
+        assert_eq!(owner(""), None);
+        assert_eq!(owner(", workload: null"), None);
+        for (wrong, word) in [
+            (", workload: {kind: Deployment}", "`name`"),
+            (", workload: {kind: \"\", name: web}", "`kind` is empty"),
+            (", workload: {kind: a, name: b, uid: c}", "uid"),
+            (", workload: Deployment/web", "workload"),
+        ] {
+            let found = read(wrong).expect_err(wrong);
+            assert_eq!((found.len(), found[0].line), (1, 2), "{found:?}");
+            assert!(found[0].to_string().contains(word), "{}", found[0]);
+        }
+    }
+}

@@ -72,6 +72,8 @@ fn a_record_names_service_workloads_cluster_and_the_labels_of_the_node() {
     assert_eq!(to_backend["destination"]["cluster_name"], "east");
     let guessed = json!([{"name": "api", "kind": "Deployment"}]);
     assert_eq!(to_backend["destination"]["workloads"], guessed, "judged by its name");
+    let known = names.address(Addr::v4([10, 0, 0, 2])).expect("a pod").workloads;
+    assert_eq!(serde_json::to_value(known).expect("JSON"), guessed, "for metrics too");
     let stated = record(&names, [10, 0, 0, 3], 8080);
     assert_eq!(
         stated["destination"]["workloads"],
