@@ -1,12 +1,25 @@
 //! The log: `tracing` to standard error, as text or as one JSON object a line.
 
 use crate::config::{Log, LogFormat, LogLevel};
+use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::Subscriber;
 
-/// Starts logging as configured; `SLUICE_LOG` (`debug`, `sluice::run=trace`) has the last word.
-pub fn start(log: &Log) {
-    let level = match log.level {
+/// Puts another filter in force.
+type Change = Box<dyn Fn(EnvFilter) + Send + Sync>;
+
+/// Once the log is started.
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// Writes from this level on; `SLUICE_LOG` still has the last word.
+pub fn set_level(level: LogLevel) {
+    if let Some(change) = CHANGE.get() {
+        change(filter(level));
+    }
+}
+
+fn filter(level: LogLevel) -> EnvFilter {
+    let level = match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
         LogLevel::Info => "info",
@@ -14,17 +27,31 @@ pub fn start(log: &Log) {
         LogLevel::Trace => "trace",
     };
     // The netlink library's own tracing is of no use to anybody here.
-    let filter = EnvFilter::try_from_env("SLUICE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},netlink_proto=warn,netlink_packet_core=warn")));
-    let builder =
-        Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // A second start (tests) changes nothing.
-    let _ = match log.format {
-        LogFormat::Json => tracing::subscriber::set_global_default(builder.json().finish()),
-        LogFormat::Text => {
-            tracing::subscriber::set_global_default(builder.with_ansi(colours(&std::io::stderr())).finish())
+    EnvFilter::try_from_env("SLUICE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},netlink_proto=warn,netlink_packet_core=warn")))
+}
+
+/// Starts logging as configured; `SLUICE_LOG` (`debug`, `sluice::run=trace`) has the last word.
+pub fn start(log: &Log) {
+    let builder = Subscriber::builder()
+        .with_env_filter(filter(log.level))
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // A second start (tests) changes nothing, and neither does a filter for a log that is gone.
+    match log.format {
+        LogFormat::Json => {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = CHANGE.set(Box::new(move |filter| drop(handle.reload(filter))));
+            let _ = tracing::subscriber::set_global_default(builder.finish());
         }
-    };
+        LogFormat::Text => {
+            let builder = builder.with_ansi(colours(&std::io::stderr())).with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = CHANGE.set(Box::new(move |filter| drop(handle.reload(filter))));
+            let _ = tracing::subscriber::set_global_default(builder.finish());
+        }
+    }
 }
 
 /// Whether to colour what goes to `stream`: only on a terminal, and not when `NO_COLOR` says otherwise.

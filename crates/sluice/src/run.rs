@@ -18,6 +18,7 @@ pub mod heartbeat;
 pub mod ports;
 pub mod rules;
 pub mod services;
+pub mod settings;
 pub mod shared;
 pub mod signals;
 pub mod state;
@@ -57,6 +58,7 @@ const MAX_PORTS: usize = 111;
 /// When it cannot start, or the packet path fails.
 pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let mut config = Config::load(&args.config)?;
+    let in_file = settings::Settings::new(&args.config, config.clone());
     if let Some(socket) = &args.socket {
         config.api.socket.clone_from(socket);
     }
@@ -152,6 +154,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let dir = args.config.clone();
     let mut control = control::Control {
         config,
+        settings: in_file,
         dir,
         node,
         netlink,

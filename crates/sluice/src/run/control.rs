@@ -15,6 +15,7 @@ use super::fqdn::{self, Learning};
 use super::heartbeat;
 use super::ports::{Pod, Ports, Wanted};
 use super::rules::Rules;
+use super::settings::Settings;
 use super::shared::{PortView, Shared, View};
 use crate::config::Config;
 use crate::host_port::{HostPort, PodRoute};
@@ -52,6 +53,8 @@ const HUNG: Duration = Duration::from_secs(3);
 pub struct Control {
     /// Settings.
     pub config: Config,
+    /// What of them changes while the service runs.
+    pub settings: Settings,
     /// The configuration folder.
     pub dir: PathBuf,
     /// Name of this node.
@@ -103,6 +106,7 @@ impl Control {
             }
             if waiter.take(Reason::Files) || forced {
                 self.settle(waiter, Reason::Files, DEBOUNCE);
+                self.change_settings();
                 if self.reload(forced) {
                     reconciled = Instant::now();
                 }
@@ -119,6 +123,24 @@ impl Control {
             if heartbeat::is_alive(&self.shared.worker, &self.clock, HUNG) {
                 self.service.alive();
             }
+        }
+    }
+
+    /// Reads the settings again, and puts in force what can change while the service runs.
+    fn change_settings(&mut self) {
+        let before = (self.settings.error().map(str::to_owned), self.settings.waiting().clone());
+        if let Some(now) = self.settings.reload() {
+            crate::logging::set_level(now.log.level);
+            let visible = now.visibility != self.config.visibility;
+            self.config.visibility.clone_from(&now.visibility);
+            self.config.log.level = now.log.level;
+            if visible {
+                self.publish(&[]);
+            }
+        }
+        if (self.settings.error(), self.settings.waiting()) != (before.0.as_deref(), &before.1) {
+            // For the status.
+            self.reconcile(false);
         }
     }
 
@@ -331,9 +353,12 @@ impl Control {
             .iter()
             .cloned()
             .chain(self.ports.errors().iter().map(|(interface, error)| format!("port {interface}: {error}")))
+            .chain(self.settings.error().map(str::to_owned))
             .chain(self.shared.flows.archive().into_iter().flat_map(crate::export::Archive::errors))
             .collect();
-        let warnings = self.rules.warnings().to_vec();
+        let waiting = self.settings.waiting().iter();
+        let waiting = waiting.map(|key| format!("sluice.yaml: changed {key} needs a restart"));
+        let warnings = self.rules.warnings().iter().cloned().chain(waiting).collect();
         let policies = self.rules.engine().policies();
         self.shared.events.note(&policies, &self.rules.snapshot());
         self.shared.show(View { ports, errors, warnings, policies });

@@ -143,6 +143,7 @@ impl Changes {
         for path in event.paths {
             let folder = path.parent().and_then(Path::file_name);
             let inside = folder.is_some_and(|folder| folder == INVENTORY || folder == POLICIES);
+            let settings = !inside && path.file_name().is_some_and(|name| name == crate::config::FILE);
             // Volumes swap a link called `..data`; other names are temporary files of editors.
             let swapped = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."));
             let mut changed = self.lock();
@@ -152,7 +153,7 @@ impl Changes {
                 }
             } else if is_source(&path) && (!inside || swapped) {
                 *changed = Changed::Everything;
-            } else {
+            } else if !settings && !(swapped && !inside) {
                 continue;
             }
             noted = true;
@@ -294,7 +295,8 @@ mod tests {
             changes.note(Ok(notify::Event::new(kind).add_path(path.into())))
         };
         assert!(event("/e/policies/a.yaml") && event("/e/inventory/b.json"));
-        assert!(!event("/e/policies/.a.yaml.swp") && !event("/e/policies/4913") && !event("/e/sluice.yaml"));
+        assert!(!event("/e/policies/.a.yaml.swp") && !event("/e/policies/4913") && !event("/e/other.yaml"));
+        assert!(event("/e/sluice.yaml") && event("/e/..data"), "the settings are looked at too");
         let files = ["/e/inventory/b.json", "/e/policies/a.yaml"].map(PathBuf::from);
         assert_eq!(changes.take(), Changed::Files(files.into()));
         assert_eq!(changes.take(), Changed::Files(BTreeSet::new()));
