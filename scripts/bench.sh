@@ -2,7 +2,7 @@
 # `make bench`: the criterion benches, then the comparisons in network namespaces where this user may make them.
 #
 #   scripts/bench.sh                 everything: some 25 minutes on two cores, once all is built
-#   scripts/bench.sh --quick         only the comparisons, fewer contenders, two rounds: some 6 minutes
+#   scripts/bench.sh --quick         only the comparisons, fewer contenders, two rounds: some 7 minutes
 #   scripts/bench.sh NAME...         only these criterion benches, as long as criterion wants
 #
 # ROUNDS and SECONDS_EACH change the length of the comparisons. What they found goes to target/compare*.json, and from there
@@ -21,7 +21,7 @@ elif [ $# -gt 0 ]; then
     for bench in "$@"; do cargo bench --locked -p sluice-micro --bench "$bench"; done
     exit 0
 else
-    : "${ROUNDS:=4}"
+    : "${ROUNDS:=3}"
     cargo bench --locked -p sluice-micro --benches -- --warm-up-time 0.2 --measurement-time 0.5
 fi
 : "${SECONDS_EACH:=1}" "${REPORT:=target}"

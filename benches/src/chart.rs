@@ -47,7 +47,7 @@ pub fn bars(table: &Table) -> Result<String> {
             .margin_right(90)
             .x_label_area_size(28)
             .y_label_area_size(270)
-            .build_cartesian_2d(0.0..most.max(1.0) * 1.02, (0..count).into_segmented())
+            .build_cartesian_2d(0.0..most.max(1.0) * 1.02, (0..count - 1).into_segmented())
             .map_err(failed)?;
         let named = |at: &SegmentValue<i32>| match at {
             SegmentValue::CenterOf(at) => usize::try_from(count - 1 - at)

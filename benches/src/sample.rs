@@ -42,15 +42,30 @@ impl Watch {
         Ok(Self { gate, cpu: CpuTime::now(gate)?, start: Instant::now() })
     }
 
-    /// Ends: the sample of `units` in `seconds`, as whoever counted them said.
+    /// Ends: what was spent so far.
     ///
     /// # Errors
     /// `/proc` cannot be read.
-    pub fn stop(self, units: f64, seconds: f64) -> anyhow::Result<Sample> {
+    pub fn stop(self) -> anyhow::Result<Spent> {
         let took = self.start.elapsed().as_secs_f64();
-        let cpu = CpuTime::now(self.gate)? - self.cpu;
-        Ok(Sample {
-            rate: units / seconds,
+        Ok(Spent { cpu: CpuTime::now(self.gate)? - self.cpu, took })
+    }
+}
+
+/// CPU time spent in a time.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Spent {
+    cpu: CpuTime,
+    took: f64,
+}
+
+impl Spent {
+    /// The sample of so many units a second, that many of them in the time.
+    #[must_use]
+    pub fn sample(&self, rate: f64, units: f64) -> Sample {
+        let Self { cpu, took } = self;
+        Sample {
+            rate,
             p50_us: None,
             p99_us: None,
             busy: cpu.cores.iter().map(|seconds| seconds / took).collect(),
@@ -58,7 +73,13 @@ impl Watch {
             gate_us: cpu.gate.map(|seconds| seconds * 1e6 / units),
             frames: None,
             stolen: cpu.stolen / took,
-        })
+        }
+    }
+
+    /// The same where work went on at that rate all the time.
+    #[must_use]
+    pub fn at_rate(&self, rate: f64) -> Sample {
+        self.sample(rate, rate * self.took)
     }
 }
 
@@ -100,6 +121,13 @@ mod tests {
         let found = spread([4.0, 1.0, f64::NAN, 3.0, 2.0].into_iter());
         assert_eq!(found, Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
         assert_eq!(spread(std::iter::empty()), None);
+    }
+
+    #[test]
+    fn cpu_time_is_shared_by_the_units_of_its_time() {
+        let cpu = CpuTime { cores: vec![1.0, 2.0], gate: Some(2.0), stolen: 0.0 };
+        let sample = Spent { cpu, took: 2.0 }.at_rate(1_000_000.0);
+        assert_eq!((sample.busy, sample.machine_us, sample.gate_us), (vec![0.5, 1.0], 1.5, Some(1.0)));
     }
 
     #[test]

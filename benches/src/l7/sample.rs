@@ -77,7 +77,7 @@ pub fn messages(node: &Node, contender: Contender, load: Load) -> Result<Sample>
     };
     let Said { requests, seconds, p50, p99 } = said;
     ensure!(requests > 0.0, "nothing was answered");
-    let sample = watch.stop(requests, seconds)?;
+    let sample = watch.stop()?.sample(requests / seconds, requests);
     // Kafka's clients put many messages into one request.
     if node.speech() != Speech::Kafka
         && let least = requests * each(contender, load.streams)
@@ -167,10 +167,12 @@ pub fn download(node: &Node) -> Result<Sample> {
     curl.arg(node.url(LARGE));
     let watch = Watch::start(node.pid())?;
     let out = exec::check(&mut curl, Duration::from_secs(70))?;
+    let spent = watch.stop()?;
     let words: Vec<&str> = out.stdout.split_whitespace().collect();
     let [code, size, took] = words[..] else { anyhow::bail!("curl: {}", out.text()) };
     ensure!(code == "200" && size.parse() == Ok(LARGE_LEN), "curl: {}", out.text());
-    watch.stop(LARGE_LEN as f64 * 8.0 / 1e6, took.parse()?)
+    let (megabits, took) = (LARGE_LEN as f64 * 8.0 / 1e6, took.parse::<f64>()?);
+    Ok(spent.sample(megabits / took, megabits))
 }
 
 #[cfg(test)]
