@@ -7,9 +7,10 @@ use flowlog::{Drained, EventKind, EventRing, FlowEvent, Resolver, Store, TraceRe
 use packet::{Addr, FlowKey, Instant, PortId, TcpFlags};
 use policy::{EndpointId, Identity, Provenance, RuleId};
 use std::hint::black_box;
-use std::io::{BufReader, BufWriter};
+use std::io::{BufReader, BufWriter, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Records of one answer.
 const RECORDS: usize = 20_000;
@@ -121,5 +122,76 @@ fn accept(c: &mut Criterion) {
     assert_eq!(writer.shed(), 0, "what is shed costs nothing");
 }
 
-criterion_group!(benches, observe, accept);
+/// Counts lines.
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Somebody follows while 100,000 events a second come, as on a node: ring, drained every 20 ms, store of the usual
+/// size, socket, lines. How many were shown, and how many were not.
+fn follow(_: &mut Criterion) {
+    const RATE: u64 = 100_000;
+    const TICKS: u64 = 200;
+    for (name, layout) in [("json", Layout::Json), ("compact", Layout::Compact)] {
+        let store = Arc::new(Store::default());
+        store.set_names(Arc::new(Names));
+        let (mut writer, mut reader) = EventRing::new(8192);
+        let (client, server) = UnixStream::pair().expect("a pair of sockets");
+        let serving = Arc::clone(&store);
+        let server = std::thread::spawn(move || {
+            let request = ObserveRequest { follow: true, ..ObserveRequest::default() };
+            serve_observe(&serving, &request, &mut BufWriter::new(server)).expect("serves");
+        });
+        let log = Arc::clone(&store);
+        let drain = std::thread::spawn(move || {
+            let mut batch = Drained::with_capacity(1024);
+            loop {
+                batch.clear();
+                let taken = reader.drain_messages(1024, |event, said| batch.push(event, said));
+                log.push_events(&batch);
+                if taken == 0 && reader.is_abandoned() {
+                    log.close();
+                    return;
+                }
+                if taken < 1024 {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        let begun = std::time::Instant::now();
+        let worker = std::thread::spawn(move || {
+            let pace = Duration::from_millis(5);
+            for tick in 0..TICKS {
+                let events = RATE * 5 / 1000;
+                (0..events).for_each(|n| writer.record(event(tick * events + n)));
+                std::thread::sleep((pace * (tick as u32 + 1)).saturating_sub(begun.elapsed()));
+            }
+            writer.shed()
+        });
+        let mut printer = Printer::new(Count(0), Options { layout, ..Options::default() });
+        let mut input = BufReader::with_capacity(256 << 10, client);
+        let mut lost = 0;
+        show_answer(&mut input, &mut printer, &mut |answer| {
+            lost += answer.lost_events.as_ref().map_or(0, |lost| lost.num_events_lost);
+        })
+        .expect("an answer");
+        let (shed, taken) = (worker.join().expect("the worker"), begun.elapsed().as_secs_f64());
+        drain.join().expect("the log");
+        server.join().expect("the server");
+        let shown = printer.into_inner().0;
+        let total = RATE * 5 * TICKS / 1000;
+        println!("follow/{name}: {total} events in {taken:.2} s: {shown} lines, {lost} lost, {shed} shed");
+    }
+}
+
+criterion_group!(benches, observe, accept, follow);
 criterion_main!(benches);

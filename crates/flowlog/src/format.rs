@@ -144,6 +144,12 @@ impl<W: Write> Printer<W> {
         self.out.write_all(b"\n")
     }
 
+    /// The writer; what is held back is lost.
+    #[must_use]
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
     /// Writes what is held back and flushes the writer.
     ///
     /// # Errors

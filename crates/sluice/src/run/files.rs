@@ -146,6 +146,7 @@ impl Changes {
             let settings = !inside && path.file_name().is_some_and(|name| name == crate::config::FILE);
             // Volumes swap a link called `..data`; other names are temporary files of editors.
             let swapped = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".."));
+            let beside = settings || swapped && !inside;
             let mut changed = self.lock();
             if inside && is_document_name(&path) {
                 if let Changed::Files(files) = &mut *changed {
@@ -153,7 +154,7 @@ impl Changes {
                 }
             } else if is_source(&path) && (!inside || swapped) {
                 *changed = Changed::Everything;
-            } else if !settings && !(swapped && !inside) {
+            } else if !beside {
                 continue;
             }
             noted = true;
