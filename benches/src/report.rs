@@ -252,6 +252,9 @@ impl Run {
 
 /// Median (least–most).
 fn ratio(found: Spread) -> String {
+    if found.median >= 1_000.0 {
+        return format!("{} ({}–{})", figure(found.median), figure(found.least), figure(found.most));
+    }
     format!("{:.2} ({:.2}–{:.2})", found.median, found.least, found.most)
 }
 

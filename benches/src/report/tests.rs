@@ -32,6 +32,11 @@ fn an_aim_is_met_by_the_median_and_missed_when_nothing_was_measured() {
     let table = table();
     let found = table.ratio("ours", "theirs", |s| Some(s.rate));
     let aim = Aim::at_least("ours by theirs", found, 0.9);
+    let many = Some(Spread { median: 1_243_780.7, least: 1_217_836.0, most: 1_269_725.0 });
+    assert_eq!(
+        Aim::at_least("frames", many, 1_500_000.0).line(),
+        "frames: 1,243,781 (1,217,836–1,269,725); aim: at least 1,500,000; MISSED"
+    );
     assert_eq!(aim.line(), "ours by theirs: 0.90 (0.60–0.95); aim: at least 0.9; met");
     assert_eq!(Aim::at_most("the same", found, 0.8).is_met(), Some(false));
     let nobody = Aim::at_least("x", table.ratio("ours", "nobody", |s| Some(s.rate)), 1.0);
