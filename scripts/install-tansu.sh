@@ -23,6 +23,6 @@ if [ ! -w "$PEERS" ] && ! mkdir -p "$PEERS" 2>/dev/null; then
 fi
 # Without debug information the program has 80 MB, and without optimisation it still serves a test in milliseconds.
 CARGO_PROFILE_DEV_DEBUG=false
-CARGO_PROFILE_DEV_STRIP=true
+CARGO_PROFILE_DEV_STRIP=symbols
 export CARGO_PROFILE_DEV_DEBUG CARGO_PROFILE_DEV_STRIP
 exec cargo install tansu --version "$VERSION" --features dynostore --locked --profile dev --root "$PEERS"
