@@ -61,7 +61,9 @@ impl Pipeline {
                 if stream.held.capacity() > 0 {
                     stream.held = VecDeque::new();
                 }
-                if stream.taking && stream.taken < stream.have() {
+                // Undecided bytes whose frames are gone, because the receiver did not take what stood before them: their
+                // sender would repeat what is known already, for ever.
+                if !stream.pending.is_empty() && stream.taken < stream.have() {
                     stream.take_over();
                 }
             } else {
