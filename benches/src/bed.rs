@@ -57,6 +57,7 @@ impl Beds {
             }
         };
         let bed = &self.beds[at];
+        crate::cpu::wait_until_quiet()?;
         bed.freeze(false);
         std::thread::sleep(Duration::from_millis(100));
         let result = measure(bed);

@@ -2,6 +2,14 @@
 
 use anyhow::{Context, Result};
 use std::ops::Sub;
+use std::time::Duration;
+
+/// How long to look whether nobody works.
+const LOOK: Duration = Duration::from_millis(100);
+/// Looks until a sample is taken all the same.
+const LOOKS: usize = 100;
+/// CPU seconds within a look that are nobody's business: three ticks of the clock they are counted with.
+const QUIET: f64 = 0.03;
 
 /// USER_HZ, which is 100 on every architecture Linux runs on with this ABI.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -48,6 +56,26 @@ impl Sub for CpuTime {
             stolen: self.stolen - before.stolen,
         }
     }
+}
+
+/// Waits, while all contenders stand still, until nobody else works either, ten seconds at most, and says so if somebody
+/// does. Work of others slows whoever is measured, and in a virtual machine it also speeds up wake-ups of its CPU.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn wait_until_quiet() -> Result<()> {
+    let mut busy = 0.0;
+    for _ in 0..LOOKS {
+        let before = CpuTime::now(None)?;
+        std::thread::sleep(LOOK);
+        busy = (CpuTime::now(None)? - before).machine();
+        if busy <= QUIET {
+            return Ok(());
+        }
+    }
+    let cores = busy / LOOK.as_secs_f64();
+    eprintln!("NOTE: other work takes {cores:.1} CPUs of this machine: do not trust this sample");
+    Ok(())
 }
 
 /// Busy seconds of each core, and the stolen ones of all.

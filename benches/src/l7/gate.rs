@@ -328,6 +328,7 @@ impl Nodes {
         let Some(node) = self.0.iter_mut().find(|node| node.gate == contender.gate()) else {
             bail!("{} was not built", contender.name());
         };
+        crate::cpu::wait_until_quiet()?;
         node.freeze(false);
         std::thread::sleep(Duration::from_millis(100));
         let result = node.become_contender(contender).and_then(|()| measure(node));
