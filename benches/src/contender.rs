@@ -10,6 +10,8 @@ pub const MANY: u32 = 10_000;
 pub enum Contender {
     /// `sluice run` with that many policies on the server, pods summing their own checksums.
     Sluice(u32),
+    /// The same with one policy and no flow log.
+    SluiceSilent,
     /// The same with one policy and an MTU of 9,000.
     SluiceJumbo,
     /// AF_XDP that swaps ports and looks at nothing.
@@ -34,8 +36,9 @@ pub enum Contender {
 
 impl Contender {
     /// All, in the order of a round. The first is what the others are compared with.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Sluice(1),
+        Self::SluiceSilent,
         Self::Sluice(0),
         Self::Sluice(1_000),
         Self::Sluice(MANY),
@@ -53,8 +56,9 @@ impl Contender {
     ];
 
     /// Those that a short run takes.
-    pub const FEW: [Self; 8] = [
+    pub const FEW: [Self; 9] = [
         Self::Sluice(1),
+        Self::SluiceSilent,
         Self::Sluice(MANY),
         Self::Bare,
         Self::Kernel,
@@ -71,6 +75,7 @@ impl Contender {
             Self::Sluice(0) => "Sluice, no policy".to_owned(),
             Self::Sluice(1) => "Sluice, 1 policy".to_owned(),
             Self::Sluice(count) => format!("Sluice, {} policies", thousands(count)),
+            Self::SluiceSilent => "Sluice, 1 policy, no flow log".to_owned(),
             Self::SluiceJumbo => "Sluice, MTU 9,000".to_owned(),
             Self::Bare => "bare AF_XDP forwarder".to_owned(),
             Self::Kernel => "kernel veth routing".to_owned(),
@@ -98,20 +103,22 @@ impl Contender {
     /// Whether the node's kernel routes the packets.
     #[must_use]
     pub const fn is_routed(self) -> bool {
-        !matches!(self, Self::Sluice(_) | Self::SluiceJumbo | Self::Bare | Self::TcEbpf)
+        !matches!(self, Self::Sluice(_) | Self::SluiceSilent | Self::SluiceJumbo | Self::Bare | Self::TcEbpf)
     }
 
     /// Whether pods keep checksum and segmentation offload: not where AF_XDP copies frames.
     #[must_use]
     pub const fn keeps_offloads(self) -> bool {
-        !matches!(self, Self::Sluice(_) | Self::SluiceJumbo | Self::Bare)
+        !matches!(self, Self::Sluice(_) | Self::SluiceSilent | Self::SluiceJumbo | Self::Bare)
     }
 
     /// CPUs of client and server: a forwarder that spins has CPU 1 to itself.
     #[must_use]
     pub const fn cpus(self) -> (&'static str, &'static str) {
         match self {
-            Self::Sluice(_) | Self::SluiceJumbo | Self::Bare | Self::KernelOneCpu => ("0", "0"),
+            Self::Sluice(_) | Self::SluiceSilent | Self::SluiceJumbo | Self::Bare | Self::KernelOneCpu => {
+                ("0", "0")
+            }
             _ => ("0", "1"),
         }
     }

@@ -25,8 +25,9 @@ pub struct Player {
 /// Something that it takes is not installed, or does not start.
 pub fn start(bed: &mut TestBed, contender: Contender, sluice: &Path) -> Result<Option<Player>> {
     match contender {
-        Contender::Sluice(policies) => start_sluice(bed, sluice, policies).map(Some),
-        Contender::SluiceJumbo => start_sluice(bed, sluice, 1).map(Some),
+        Contender::Sluice(policies) => start_sluice(bed, sluice, policies, "").map(Some),
+        Contender::SluiceSilent => start_sluice(bed, sluice, 1, "flowLog: {enabled: false}\n").map(Some),
+        Contender::SluiceJumbo => start_sluice(bed, sluice, 1, "").map(Some),
         Contender::Bare => {
             let cpu = SPIN_CPU.to_string();
             let pid = start_forwarder(bed, "bare_forwarder", &["--cpu", &cpu])?;
@@ -69,11 +70,11 @@ fn addresses(bed: &TestBed) -> (std::net::Ipv4Addr, std::net::Ipv4Addr) {
     (bed.pod("bench/client").ipv4(), bed.pod("bench/server").ipv4())
 }
 
-fn start_sluice(bed: &mut TestBed, sluice: &Path, policies: u32) -> Result<Player> {
+fn start_sluice(bed: &mut TestBed, sluice: &Path, policies: u32, settings: &str) -> Result<Player> {
     if policies > 0 {
         bed.write_policy("server", &entries::policies(policies))?;
     }
-    let agent = bed.start_agent(AgentOptions::new(sluice).spin_on(SPIN_CPU))?;
+    let agent = bed.start_agent(AgentOptions::new(sluice).spin_on(SPIN_CPU).with_settings(settings))?;
     let pid = agent.pid();
     let status = agent.json(&["status"])?;
     let loaded = status.first().and_then(|status| status.pointer("/policy/policies")?.as_u64());
@@ -121,7 +122,7 @@ fn sibling(name: &str) -> Result<PathBuf> {
 /// It does not answer.
 pub fn carried(bed: &TestBed, contender: Contender) -> Result<u64> {
     match contender {
-        Contender::Sluice(_) | Contender::SluiceJumbo => {
+        Contender::Sluice(_) | Contender::SluiceSilent | Contender::SluiceJumbo => {
             let status = bed.agent_ref().json(&["status"])?;
             let count = status.first().and_then(|status| status.pointer("/frames/forwarded")?.as_u64());
             count.context("no frames.forwarded in the status")

@@ -43,7 +43,7 @@ impl EventRing {
         let buffer = || vec![0; PREFIX + MAX_ENCODED].into_boxed_slice();
         let published = Arc::clone(&shed);
         (
-            EventWriter { producer, content, buffer: buffer(), shed: 0, published, heard: None },
+            EventWriter { producer, content, buffer: buffer(), shed: 0, published, heard: None, off: false },
             EventReader { consumer, contents, buffer: buffer(), published: shed },
         )
     }
@@ -58,6 +58,7 @@ pub struct EventWriter {
     shed: u64,
     published: Arc<AtomicU64>,
     heard: Option<Box<Heard>>,
+    off: bool,
 }
 
 /// The first few messages since somebody began to listen, for whoever wants to know what one call brought about. Of
@@ -129,6 +130,11 @@ impl Heard {
 }
 
 impl EventWriter {
+    /// Hands nothing over from now on, and counts nothing as shed. Whoever listens still hears.
+    pub fn switch_off(&mut self) {
+        self.off = true;
+    }
+
     /// Listens with `heard` from now on, or no more; what was listened with before is handed back.
     pub fn hear(&mut self, heard: Option<Box<Heard>>) -> Option<Box<Heard>> {
         std::mem::replace(&mut self.heard, heard)
@@ -142,6 +148,9 @@ impl EventWriter {
     /// Hands `event` over, or counts it as shed when the ring is full. Never blocks.
     #[inline]
     pub fn record(&mut self, event: FlowEvent) {
+        if self.off {
+            return;
+        }
         if matches!(event.kind, EventKind::Message { .. }) {
             self.put(event, 0);
         } else if self.producer.push(event).is_err() {
@@ -156,6 +165,9 @@ impl EventWriter {
             // Nobody would take the content out again.
             return self.record(event);
         }
+        if self.off && self.heard.is_none() {
+            return;
+        }
         match self.buffer.get_mut(PREFIX..).and_then(|buffer| detail::encode(detail, buffer)) {
             Some(len) => {
                 if let Some(heard) = &mut self.heard {
@@ -169,6 +181,9 @@ impl EventWriter {
 
     /// Hands over a message whose content is the first `len` bytes of the buffer behind the prefix.
     fn put(&mut self, event: FlowEvent, len: usize) {
+        if self.off {
+            return;
+        }
         let Ok(prefix) = u16::try_from(len) else { return self.shed_one() };
         if self.producer.is_full() {
             return self.shed_one();
@@ -183,7 +198,7 @@ impl EventWriter {
 
     /// Counts an event as shed that is not worth its place.
     pub fn shed_one(&mut self) {
-        self.shed += 1;
+        self.shed += u64::from(!self.off);
         // Only this end writes, so a plain store publishes the count.
         self.published.store(self.shed, Ordering::Relaxed);
     }
@@ -289,6 +304,23 @@ mod tests {
         assert_eq!((reader.drain(9, |_| ()), reader.shed()), (1, 3));
         drop(writer);
         assert!(reader.is_abandoned());
+    }
+
+    #[test]
+    fn switched_off_it_says_nothing_and_still_lets_hear() {
+        let (mut writer, mut reader) = EventRing::new(2);
+        writer.switch_off();
+        let verdict = MessageVerdict::Forwarded;
+        let kind = EventKind::Message { verdict, direction: None, rule: policy::RuleId::NONE };
+        let said = FlowEvent { kind, ..event() };
+        let _ = writer.hear(Some(Box::new(Heard::new(4, 1024))));
+        for _ in 0..3 {
+            writer.record(event());
+            writer.record(said);
+            writer.record_message(said, Detail::HttpRequest(&message(b"GET")));
+        }
+        assert_eq!(writer.heard_mut().map(|heard| heard.messages().len()), Some(3));
+        assert_eq!((reader.drain(9, |_| ()), reader.shed(), writer.shed()), (0, 0, 0));
     }
 
     fn message(method: &'static [u8]) -> HttpRequest<'static> {

@@ -149,6 +149,10 @@ fn converse(stream: &UnixStream, shared: &Shared) -> Result<()> {
     let mut writer = BufWriter::new(stream);
     match serde_json::from_str(&line) {
         Err(error) => write_line(&mut writer, &error_value(&format!("request: {error}")))?,
+        Ok(Request::Observe(_)) if !shared.flows.is_enabled() => {
+            let what = "the flow log is off: flowLog.enabled is false in sluice.yaml";
+            write_line(&mut writer, &error_value(what))?;
+        }
         Ok(Request::Observe(request)) => shared.flows.observe(&request, &mut writer)?,
         Ok(Request::AgentEvents(request)) => events::serve(shared, &request, &mut writer)?,
         Ok(Request::Capture(request)) => capture::serve(shared, &request, stream, &mut writer)?,

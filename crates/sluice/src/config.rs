@@ -229,13 +229,15 @@ impl Default for Api {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct FlowLog {
+    /// Whether there is one. Without it nobody learns what was forwarded or dropped, other than by counters of frames.
+    pub enabled: bool,
     /// Records kept.
     pub capacity: usize,
 }
 
 impl Default for FlowLog {
     fn default() -> Self {
-        Self { capacity: flowlog::store::DEFAULT_CAPACITY }
+        Self { enabled: true, capacity: flowlog::store::DEFAULT_CAPACITY }
     }
 }
 

@@ -95,7 +95,11 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     signals::listen(bell.clone())?;
     let redirect = Arc::new(Mutex::new(redirect));
     let snapshot = SharedSnapshot::default();
-    let (events, reader) = flowlog::ring::EventRing::new(EVENT_RING);
+    let (mut events, reader) = flowlog::ring::EventRing::new(EVENT_RING);
+    if !config.flow_log.enabled {
+        events.switch_off();
+        tracing::warn!("the flow log is off (flowLog.enabled): drops are only counted");
+    }
     let (learn, learnt) = datapath::learn::channel(fqdn::RING);
     let asked = bell.clone();
     let settings = datapath_config(&config);
@@ -119,8 +123,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         ended.ring(Reason::WorkerEnded);
     })?;
     let facts = Arc::new(NodeFacts::new(&node, &config));
-    let capacity = config.flow_log.capacity;
-    let flows = api::flows::start(reader, Arc::clone(&snapshot), capacity, Arc::clone(&facts), clock)?;
+    let flows =
+        api::flows::start(reader, Arc::clone(&snapshot), &config.flow_log, Arc::clone(&facts), clock)?;
     let weak = Arc::downgrade(&redirect);
     let shared = Arc::new(Shared::new(
         facts,

@@ -280,7 +280,11 @@ pub fn status(value: &Value) -> String {
     );
     let occupancy = value["load"]["occupancy"].as_f64().unwrap_or(0.0) * 100.0;
     line("Worker", format!("{occupancy:.1}% of polls found frames, {} sleeps", at("/load/sleeps")));
-    line("Flow log", format!("{} events, {} shed", at("/flowLog/seen"), at("/flowLog/shed")));
+    let recorded = match &value["flowLog"]["enabled"] {
+        Value::Bool(false) => "off (flowLog.enabled)".to_owned(),
+        _ => format!("{} events, {} shed", at("/flowLog/seen"), at("/flowLog/shed")),
+    };
+    line("Flow log", recorded);
     page.push('\n');
     let keys = ["id", "interface", "owner", "mode", "queues", "mtu", "rxFrames", "txFrames", "dropped"];
     let head = ["PORT", "INTERFACE", "OWNER", "MODE", "QUEUES", "MTU", "RX", "TX", "DROPPED"];

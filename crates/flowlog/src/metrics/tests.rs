@@ -419,7 +419,7 @@ fn peers_are_resolved_once_and_not_at_all_without_contexts() {
 fn exemplars_name_the_trace_of_the_request() {
     let mut events = vec![(message_event(MessageVerdict::Forwarded, false), Some(said("http-request")))];
     let Some((_, Some(Message::HttpRequest { headers, path, .. }))) = events.first_mut() else { panic!() };
-    headers.push(("traceparent".into(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()));
+    headers.push(("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()));
     *path = "/v1/pay".into();
     events.push((message_event(MessageVerdict::Forwarded, true), Some(said("http-response"))));
     events.push((message_event(MessageVerdict::Forwarded, true), Some(said("http-response"))));

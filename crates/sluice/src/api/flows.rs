@@ -35,6 +35,7 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// The flow log.
 #[derive(Clone, Debug)]
 pub struct Flows {
+    enabled: bool,
     store: Arc<Store>,
     metrics: Arc<Mutex<Metrics>>,
     shed: Arc<AtomicU64>,
@@ -50,12 +51,13 @@ pub struct Flows {
 pub fn start(
     mut reader: EventReader,
     snapshot: SharedSnapshot,
-    capacity: usize,
+    config: &crate::config::FlowLog,
     node: Arc<NodeFacts>,
     clock: Clock,
 ) -> Result<Flows> {
     let flows = Flows {
-        store: Arc::new(Store::new(capacity)),
+        enabled: config.enabled,
+        store: Arc::new(Store::new(config.capacity)),
         metrics: Arc::default(),
         shed: Arc::default(),
         archive: Arc::default(),
@@ -122,6 +124,12 @@ impl Flows {
         &self.store
     }
 
+    /// Whether events are recorded at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// Answers one request, following as long as the client wants.
     ///
     /// # Errors
@@ -155,7 +163,7 @@ impl Flows {
     pub fn status(&self) -> Value {
         let (current, max) = self.store.len_and_capacity();
         json!({
-            "current": current, "max": max, "seen": self.store.total(), "shed": self.shed.load(Ordering::Relaxed),
+            "enabled": self.enabled, "current": current, "max": max, "seen": self.store.total(), "shed": self.shed.load(Ordering::Relaxed),
         })
     }
 
