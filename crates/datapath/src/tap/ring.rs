@@ -129,7 +129,11 @@ impl fmt::Debug for TapReader {
 
 impl TapReader {
     /// The oldest frame that was not taken yet: its bytes into `frame`, its messages into `messages`.
-    pub fn take(&mut self, frame: &mut Vec<u8>, messages: &mut Vec<(FlowEvent, Message<'static>)>) -> Option<Tapped> {
+    pub fn take(
+        &mut self,
+        frame: &mut Vec<u8>,
+        messages: &mut Vec<(FlowEvent, Message<'static>)>,
+    ) -> Option<Tapped> {
         let Ok(&Entry::Frame { tapped, captured, messages: count }) = self.entries.peek() else {
             return None;
         };
