@@ -2,7 +2,8 @@
 # `make bench`: the criterion benches, then the comparisons in network namespaces where this user may make them.
 #
 #   scripts/bench.sh                 everything: some 25 minutes on two cores, once all is built
-#   scripts/bench.sh --quick         only the comparisons, fewer contenders, two rounds: some 7 minutes
+#   scripts/bench.sh --quick         instructions for a frame, which fail where there are 3 % more than before; then the
+#                                    comparisons, fewer contenders, two rounds: some 8 minutes
 #   scripts/bench.sh NAME...         only these criterion benches, as long as criterion wants
 #
 # ROUNDS and SECONDS_EACH change the length of the comparisons. What they found goes to target/compare*.json, and from there
@@ -17,6 +18,12 @@ if [ "${1:-}" = --quick ]; then
     : "${ROUNDS:=2}"
     few=--few
     gates="--contenders=L4 policy, adaptive|Envoy|nginx|HAProxy"
+    if command -v valgrind >/dev/null 2>&1; then
+        cargo build --locked --release -p sluice-micro --bin instructions
+        target/release/instructions
+    else
+        echo "SKIPPED the count of instructions: valgrind is not installed"
+    fi
 elif [ $# -gt 0 ]; then
     for bench in "$@"; do cargo bench --locked -p sluice-micro --bench "$bench"; done
     exit 0

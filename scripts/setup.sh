@@ -19,7 +19,7 @@ dig:bind9-dnsutils dnsmasq:dnsmasq-base nginx:nginx-light psql:postgresql-client
 DEMO_OPTIONAL="/usr/lib/postgresql:postgresql"
 TEST="$DEMO tracepath:iputils-tracepath iperf3:iperf3 tcpdump:tcpdump tshark:tshark nc:netcat-openbsd socat:socat \
 shellcheck:shellcheck jq:jq /usr/bin/chromium:chromium c++:g++ wrk:wrk h2load:nghttp2-client nghttpx:nghttp2-proxy lighttpd:lighttpd openssl:openssl node:nodejs kcat:kcat"
-BENCH="$DEMO iperf3:iperf3 wrk:wrk h2load:nghttp2-client iptables:iptables haproxy:haproxy tc:iproute2"
+BENCH="$DEMO iperf3:iperf3 wrk:wrk h2load:nghttp2-client iptables:iptables haproxy:haproxy tc:iproute2 valgrind:valgrind"
 # Libraries that no distribution has in a version of today, as `module:package`, in a folder of their own.
 PEERS=${SLUICE_PEERS:-/opt/sluice-peers}
 PEER_MODULES="grpc:grpcio google.protobuf:protobuf confluent_kafka:confluent-kafka aiokafka:aiokafka prometheus_client:prometheus-client"
