@@ -18,7 +18,7 @@ test: ## every check of the tree, as CI runs it (STAGES="fmt lint" for some of t
 bench: ## criterion benches and the comparisons between pods (BENCHES="pipeline" for some of the former)
 	scripts/bench.sh $(BENCHES)
 
-bench-quick: ## the comparisons between pods, with few and short rounds
+bench-quick: ## instructions for a frame, and the comparisons between pods with few and short rounds
 	scripts/bench.sh --quick
 
 build: ## the release binary, target/release/sluice
