@@ -7,8 +7,7 @@ pub use strict::Strict;
 use crate::convert::tcp_flags;
 use crate::proto::flow as from;
 use flowlog::filter::{
-    CompiledFilters, EventTypeFilter, Experimental, FilterError, Filters, FlowFilter, HeaderFilter,
-    InterfaceFilter,
+    EventTypeFilter, Experimental, FilterError, Filters, FlowFilter, HeaderFilter, InterfaceFilter,
 };
 use flowlog::record::{IpVersion, TcpFlagSet, TrafficDirection, Verdict, WorkloadRef};
 
@@ -40,15 +39,6 @@ pub enum Refused {
     /// What the flow log says against it.
     #[error(transparent)]
     Filter(#[from] FilterError),
-}
-
-/// Reads both lists and makes them ready to run.
-///
-/// # Errors
-///
-/// A field or value that is not understood, by name: none is ignored.
-pub fn compile(whitelist: &[Strict], blacklist: &[Strict]) -> Result<CompiledFilters, Refused> {
-    Ok(filters(whitelist, blacklist)?.compile()?)
 }
 
 /// Reads both lists.

@@ -441,7 +441,7 @@ impl Kafka {
             } else {
                 let merged = metadata::merge(api, version, bytes, end, merge, &mut self.ids);
                 let (frame, code) = merged.map_err(|_| Anomaly::KafkaResponse)?;
-                if frame == bytes {
+                if bytes.get(..end) == Some(&frame[..]) {
                     step = Step::Pass { counted: end, free: 0 };
                 } else {
                     cx.to_client.extend_from_slice(&frame);

@@ -7,6 +7,11 @@ fn read(filter: flow::FlowFilter) -> Result<FlowFilter, Refused> {
     one(Place { list: "whitelist", at: 0 }, &filter.into())
 }
 
+/// As a request's filters are made ready.
+fn compile(whitelist: &[Strict], blacklist: &[Strict]) -> Result<flowlog::filter::CompiledFilters, Refused> {
+    Ok(filters(whitelist, blacklist)?.compile()?)
+}
+
 #[test]
 fn every_field_arrives_under_its_own_name() {
     let text = |name: &str| vec![name.to_owned()];
