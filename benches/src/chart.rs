@@ -9,15 +9,15 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 /// Pixels.
-const WIDTH: u32 = 860;
+pub(crate) const WIDTH: u32 = 860;
 const BAR_HEIGHT: u32 = 26;
-const LINES_HEIGHT: u32 = 360;
-const TITLE: (&str, i32) = ("sans-serif", 17);
-const LABEL: (&str, i32) = ("sans-serif", 13);
+pub(crate) const LINES_HEIGHT: u32 = 360;
+pub(crate) const TITLE: (&str, i32) = ("sans-serif", 17);
+pub(crate) const LABEL: (&str, i32) = ("sans-serif", 13);
 /// The reference, and the others.
 const OURS: RGBColor = RGBColor(0x1f, 0x77, 0xb4);
 const OTHERS: RGBColor = RGBColor(0xa6, 0xb1, 0xbb);
-const LINES: [RGBColor; 4] =
+pub(crate) const LINES: [RGBColor; 4] =
     [OURS, RGBColor(0xd6, 0x27, 0x28), RGBColor(0x2c, 0xa0, 0x2c), RGBColor(0x94, 0x67, 0xbd)];
 
 /// Medians of the rates, each with the least and the most; who has the reference's first word is in its colour.
@@ -149,7 +149,7 @@ pub fn lines(table: &Table) -> Result<Option<String>> {
     Ok(Some(text))
 }
 
-fn failed(error: impl Display) -> anyhow::Error {
+pub(crate) fn failed(error: impl Display) -> anyhow::Error {
     anyhow!("drawing a chart: {error}")
 }
 

@@ -16,3 +16,4 @@ pub mod page;
 pub mod peers;
 pub mod report;
 pub mod sample;
+pub mod scaling;

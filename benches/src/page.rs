@@ -22,7 +22,7 @@ others keep both. Rules and policies are the same list for everybody, and the en
 ///
 /// # Errors
 /// A chart cannot be drawn.
-pub fn write(runs: &[Run]) -> Result<Vec<(String, String)>> {
+pub fn write(runs: &[Run], scaling: &[sluice_micro::scaling::Run]) -> Result<Vec<(String, String)>> {
     let mut page =
         "# Comparisons\n\nWritten by `make bench`; what the figures mean is in the hand-written page of \
                     measurements.\n\n"
@@ -30,20 +30,18 @@ pub fn write(runs: &[Run]) -> Result<Vec<(String, String)>> {
     page.push_str(METHOD);
     let mut files = Vec::new();
     for run in runs {
-        let machine = &run.machine;
         // Formatting into a string cannot fail.
         let _ok = write!(
             page,
-            "\n{}: {} CPUs ({}), {} GiB, Linux {}; commit {}; {} rounds of {} s.\n",
-            machine.time,
-            machine.cores,
-            machine.cpu,
-            machine.memory_gib,
-            machine.kernel,
-            machine.commit,
+            "\n`{}`, {}; {} rounds of {} s.\n",
+            run.command,
+            run.machine.line(),
             run.rounds,
             run.seconds
         );
+        for failure in &run.failures {
+            let _ok = write!(page, "\n**Not measured**: {failure}\n");
+        }
         for table in &run.tables {
             section(&mut page, &mut files, table)?;
         }
@@ -51,6 +49,7 @@ pub fn write(runs: &[Run]) -> Result<Vec<(String, String)>> {
             let _ok = write!(page, "\n{what}: {text}.\n");
         }
     }
+    crate::scaling::sections(&mut page, &mut files, scaling)?;
     files.insert(0, (NAME.to_owned(), page));
     Ok(files)
 }
@@ -77,7 +76,7 @@ fn section(page: &mut String, files: &mut Vec<(String, String)>, table: &Table) 
 }
 
 /// A name for a file: letters and digits, with single hyphens between.
-fn slug(name: &str) -> String {
+pub(crate) fn slug(name: &str) -> String {
     let lower = name.to_lowercase();
     let words = lower.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-")
@@ -99,7 +98,7 @@ mod tests {
         let found = Some(Spread { median: 1.0, least: 1.0, most: 1.0 });
         table.aims.push(Aim::at_least("ten by one", found, 0.99));
         let run = Run { tables: vec![table], notes: vec![("idle".into(), "0.4 %".into())], ..Run::default() };
-        let files = write(&[run]).expect("drawn");
+        let files = write(&[run], &[]).expect("drawn");
         let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, [NAME, "bench-tcp-rr-1-byte.svg", "bench-tcp-rr-1-byte-rules.svg"]);
         let page = &files[0].1;

@@ -3,6 +3,7 @@
 use crate::sample::{Sample, Spread, paired, spread};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+pub use sluice_micro::machine::Machine;
 use std::path::Path;
 
 /// All samples of one contender, in the order of the rounds.
@@ -154,53 +155,14 @@ impl Table {
     }
 }
 
-/// Where and when.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Machine {
-    /// What the processors call themselves.
-    pub cpu: String,
-    /// Number of CPUs.
-    pub cores: usize,
-    /// Memory, GiB.
-    pub memory_gib: u64,
-    /// Release of the kernel.
-    pub kernel: String,
-    /// Commit of the tree, where it is one.
-    pub commit: String,
-    /// When (RFC 3339, UTC).
-    pub time: String,
-}
-
-impl Machine {
-    /// This one, now.
-    ///
-    /// # Errors
-    /// `/proc` cannot be read.
-    pub fn here() -> Result<Self> {
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        };
-        let cpus = std::fs::read_to_string("/proc/cpuinfo")?;
-        let memory = field(&std::fs::read_to_string("/proc/meminfo")?, "MemTotal").context("MemTotal")?;
-        let kib: u64 = memory.trim_end_matches(" kB").parse()?;
-        let git = std::process::Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
-        Ok(Self {
-            cpu: field(&cpus, "model name").unwrap_or_default(),
-            cores: cpus.lines().filter(|line| line.starts_with("processor")).count(),
-            memory_gib: (kib + (1 << 19)) >> 20,
-            kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            commit: git.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default(),
-            time: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%MZ").to_string(),
-        })
-    }
-}
-
 /// Everything that one program measured.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Run {
     /// Where and when.
     pub machine: Machine,
+    /// What was typed.
+    #[serde(default)]
+    pub command: String,
     /// Rounds of each comparison.
     pub rounds: usize,
     /// Seconds of each sample.
@@ -209,6 +171,9 @@ pub struct Run {
     pub tables: Vec<Table>,
     /// Sentences beside them, each with what it is about.
     pub notes: Vec<(String, String)>,
+    /// Contenders and comparisons that could not be measured, and why.
+    #[serde(default)]
+    pub failures: Vec<String>,
 }
 
 impl Run {
@@ -217,7 +182,15 @@ impl Run {
     /// # Errors
     /// As [`Machine::here`].
     pub fn new(rounds: usize, seconds: u32) -> Result<Self> {
-        Ok(Self { machine: Machine::here()?, rounds, seconds, ..Self::default() })
+        let command = std::env::args().collect::<Vec<_>>().join(" ");
+        Ok(Self { machine: Machine::here()?, command, rounds, seconds, ..Self::default() })
+    }
+
+    /// Notes that something could not be measured, and says so.
+    pub fn fail(&mut self, what: &str, error: &anyhow::Error) {
+        let text = format!("{what}: {error:#}");
+        eprintln!("\nNOT MEASURED {text}");
+        self.failures.push(text);
     }
 
     /// Adds a sentence, and prints it.

@@ -3,6 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod machine;
 pub mod node;
 pub mod ratio;
+pub mod scaling;
+pub mod spread;
 pub mod web;

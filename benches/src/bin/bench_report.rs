@@ -1,11 +1,12 @@
-//! Writes what `compare` and `compare_l7` found as one page of Markdown with charts.
+//! Writes what `compare`, `compare_l7`, and the benches of cost by number (`target/scaling/*.json`) found as one page of
+//! Markdown with charts.
 //!
 //! `bench_report target/compare.json target/compare_l7.json` writes `target/bench-report.md` and an SVG beside it for each
 //! table; `--report docs/measurements` puts both there. Files that do not exist are left out, with a word.
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use sluice_benches::page;
+use sluice_benches::{page, scaling};
 use sluice_benches::report::Run;
 use std::path::PathBuf;
 
@@ -15,7 +16,6 @@ struct Args {
     #[arg(long, default_value = "target")]
     report: PathBuf,
     /// What the comparisons have written with `--json`.
-    #[arg(required = true)]
     runs: Vec<PathBuf>,
 }
 
@@ -29,9 +29,10 @@ fn main() -> Result<()> {
             println!("{} is not there: left out", path.display());
         }
     }
-    ensure!(!runs.is_empty(), "there is nothing to report");
+    let scaling = scaling::load()?;
+    ensure!(!runs.is_empty() || !scaling.is_empty(), "there is nothing to report");
     std::fs::create_dir_all(&args.report).with_context(|| args.report.display().to_string())?;
-    for (name, text) in page::write(&runs)? {
+    for (name, text) in page::write(&runs, &scaling)? {
         let path = args.report.join(name);
         std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         println!("wrote {}", path.display());

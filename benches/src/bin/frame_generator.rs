@@ -1,10 +1,16 @@
-//! Sends one 60-byte UDP frame again and again through an AF_XDP socket on a pod's own interface.
+//! Sends one 60-byte UDP frame again and again from a pod's own interface, with the ports of many flows in an order without a
+//! pattern: source ports from 10,000, and another destination port from 9 on for each 50,000 flows.
 //!
-//! Source ports vary over 1,024 values, so that the receiver of a forwarder sees that many flows.
+//! `--how kernel` makes frames inside the kernel (see `benches/frame-program`). The other end of the veth pair must have an XDP
+//! program, as behind AF_XDP. `--how socket` sends through an AF_XDP socket, to whomever: the kernel makes a packet buffer of
+//! each frame and copies it twice, which limits it to some 1.2 to 1.6 million a second.
 
 use afxdp::Sizes;
-use anyhow::{Context, Result, anyhow};
-use clap::Parser;
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::maps::Array;
+use aya::programs::Xdp;
+use aya::{TestRun as _, TestRunAttrs, TestRunOptions};
+use clap::{Parser, ValueEnum};
 use packet::emit::{self, Envelope};
 use packet::{MacAddr, PacketIo, PortId};
 use std::net::Ipv4Addr;
@@ -12,6 +18,24 @@ use std::time::{Duration, Instant};
 
 /// 60 bytes with Ethernet header, without frame check sequence.
 const PAYLOAD: [u8; 18] = [0; 18];
+/// Where ports and checksum stand.
+const PORTS: usize = 34;
+const CHECKSUM: usize = 40;
+/// As in the kernel's program: source ports of a destination port, and the first of both.
+const SOURCES: u32 = 50_000;
+const FIRST: (u32, u32) = (10_000, 9);
+/// `BPF_F_TEST_XDP_LIVE_FRAMES` of linux/bpf.h.
+const LIVE_FRAMES: u32 = 1 << 1;
+/// Frames of one call, and of one pass within it; a veth's ring has room for 256.
+const CALL: u32 = 1 << 17;
+const PASS: u32 = 64;
+
+/// Who makes the frames.
+#[derive(Copy, Clone, ValueEnum)]
+enum How {
+    Kernel,
+    Socket,
+}
 
 #[derive(Parser)]
 struct Args {
@@ -21,6 +45,12 @@ struct Args {
     /// How long.
     #[arg(long)]
     seconds: u64,
+    /// Who makes the frames.
+    #[arg(long, value_enum, default_value = "socket")]
+    how: How,
+    /// Different pairs of ports.
+    #[arg(long, default_value_t = 1024)]
+    flows: u32,
     /// The interface to send on.
     interface: String,
     /// Ethernet address of the next hop.
@@ -31,6 +61,42 @@ struct Args {
     dst: Ipv4Addr,
 }
 
+/// A frame without ports, and the sum of its UDP datagram.
+struct Template {
+    bytes: [u8; 60],
+    sum: u32,
+}
+
+impl Template {
+    fn new(args: &Args) -> Result<Self> {
+        let own = std::fs::read_to_string(format!("/sys/class/net/{}/address", args.interface))?;
+        let envelope = Envelope {
+            eth_src: mac(own.trim()).context("own address")?,
+            eth_dst: mac(&args.next_hop).context("next hop")?,
+            src: std::net::IpAddr::V4(args.src).into(),
+            dst: std::net::IpAddr::V4(args.dst).into(),
+            ttl: 64,
+            traffic_class: 0,
+        };
+        let mut bytes = [0; 60];
+        emit::udp(&mut bytes, &envelope, 0, 0, &PAYLOAD);
+        let sum = u32::from(!u16::from_be_bytes([bytes[CHECKSUM], bytes[CHECKSUM + 1]]));
+        Ok(Self { bytes, sum })
+    }
+
+    /// The frame of one flow.
+    fn write(&self, flow: u32, to: &mut [u8]) {
+        let (source, destination) = (FIRST.0 + flow % SOURCES, FIRST.1 + flow / SOURCES);
+        let mut sum = self.sum + source + destination;
+        sum = (sum & 0xffff) + (sum >> 16);
+        sum = (sum & 0xffff) + (sum >> 16);
+        to.copy_from_slice(&self.bytes);
+        for (at, word) in [(PORTS, source), (PORTS + 2, destination), (CHECKSUM, !sum)] {
+            to[at..at + 2].copy_from_slice(&(word as u16).to_be_bytes());
+        }
+    }
+}
+
 fn mac(text: &str) -> Option<MacAddr> {
     let bytes: Vec<u8> = text.split(':').map(|b| u8::from_str_radix(b, 16)).collect::<Result<_, _>>().ok()?;
     Some(MacAddr(bytes.try_into().ok()?))
@@ -38,28 +104,58 @@ fn mac(text: &str) -> Option<MacAddr> {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    ensure!(args.flows > 0, "at least one flow");
     let mut set = nix::sched::CpuSet::new();
     set.set(args.cpu)?;
     nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set)?;
-    let own = std::fs::read_to_string(format!("/sys/class/net/{}/address", args.interface))?;
-    let envelope = Envelope {
-        eth_src: mac(own.trim()).context("own address")?,
-        eth_dst: mac(&args.next_hop).context("next hop")?,
-        src: std::net::IpAddr::V4(args.src).into(),
-        dst: std::net::IpAddr::V4(args.dst).into(),
-        ttl: 64,
-        traffic_class: 0,
-    };
-    let (opener, mut io) = afxdp::open(Sizes::for_ports(2))?;
+    let template = Template::new(&args)?;
     let index = nix::net::if_::if_nametoindex(args.interface.as_str())?;
+    let sent = match args.how {
+        How::Kernel => by_kernel(&args, &template, index)?,
+        How::Socket => by_socket(&args, &template, index)?,
+    };
+    println!("{sent}");
+    Ok(())
+}
+
+fn by_kernel(args: &Args, template: &Template, index: u32) -> Result<u64> {
+    let mut ebpf = aya::EbpfLoader::new()
+        .load(aya::include_bytes_aligned!("../../frame-program/generate.bpf.o"))
+        .context("loading the program")?;
+    {
+        let mut settings: Array<_, u32> =
+            ebpf.map_mut("SETTINGS").context("no map SETTINGS")?.try_into()?;
+        for (at, value) in (0..).zip([index, args.flows, template.sum]) {
+            settings.set(at, value, 0)?;
+        }
+    }
+    let program: &mut Xdp = ebpf.program_mut("generate").context("no program")?.try_into()?;
+    program.load()?;
+    let (start, mut sent) = (Instant::now(), 0);
+    while start.elapsed() < Duration::from_secs(args.seconds) {
+        let attrs = TestRunAttrs { batch_size: PASS, flags: LIVE_FRAMES, ..TestRunAttrs::default() };
+        let options = TestRunOptions {
+            data_in: Some(&template.bytes),
+            repeat: CALL,
+            attrs,
+            ..TestRunOptions::default()
+        };
+        program.test_run(options).context("making frames")?;
+        sent += u64::from(CALL);
+    }
+    Ok(sent)
+}
+
+fn by_socket(args: &Args, template: &Template, index: u32) -> Result<u64> {
+    let (opener, mut io) = afxdp::open(Sizes::for_ports(2))?;
     io.add_port(opener.open(PortId(0), &args.interface, index, 0)?).map_err(|_| anyhow!("no slot"))?;
-    let start = Instant::now();
-    let mut sent = 0_u64;
+    let (start, mut sent, mut random) = (Instant::now(), 0_u64, 0_u32);
     while start.elapsed() < Duration::from_secs(args.seconds) {
         for _ in 0..64 {
             let Some(mut frame) = io.alloc(PortId(0), 60) else { break };
-            let port = 10_000 + (sent % 1024) as u16;
-            emit::udp(io.bytes_mut(&mut frame), &envelope, port, 9, &PAYLOAD);
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let flow = (u64::from(random) * u64::from(args.flows)) >> 32;
+            template.write(flow as u32, io.bytes_mut(&mut frame));
             match io.send(PortId(0), frame) {
                 Ok(()) => sent += 1,
                 Err(frame) => {
@@ -70,6 +166,25 @@ fn main() -> Result<()> {
         }
         io.flush()?;
     }
-    println!("{sent}");
-    Ok(())
+    Ok(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use packet::testing;
+
+    #[test]
+    fn the_checksum_fits_the_ports_of_every_flow() {
+        let (src, dst) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2));
+        let of = |source, destination| testing::udp(src, dst, source, destination, &PAYLOAD);
+        let empty = of(0, 0);
+        let sum = u32::from(!u16::from_be_bytes([empty[CHECKSUM], empty[CHECKSUM + 1]]));
+        let template = Template { bytes: empty.try_into().expect("60 bytes"), sum };
+        for (flow, source, destination) in [(0, 10_000, 9), (49_999, 59_999, 9), (50_000, 10_000, 10), (99_999, 59_999, 10)] {
+            let mut frame = [0; 60];
+            template.write(flow, &mut frame);
+            assert_eq!(frame[..], of(source, destination)[..], "flow {flow}");
+        }
+    }
 }

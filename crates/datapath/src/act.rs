@@ -48,6 +48,7 @@ impl Action {
 
 impl Pipeline {
     /// Carries out `action` on `frame`.
+    #[inline]
     pub(crate) fn act<I: PacketIo>(
         &mut self,
         io: &mut I,
@@ -84,6 +85,7 @@ impl Pipeline {
     }
 
     /// Puts the frame on its way: one hop further, to the next Ethernet address.
+    #[inline]
     pub(crate) fn forward<I: PacketIo>(
         &mut self,
         io: &mut I,

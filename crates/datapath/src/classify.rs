@@ -41,6 +41,7 @@ const ICMPV4_FORBIDDEN: [u8; 3] = [5, 9, 10];
 
 /// Sorts one parsed frame that arrived on `port`.
 #[must_use]
+#[inline]
 pub fn classify(parsed: &Parsed, port: &Port, ports: &PortTable) -> Class {
     match parsed {
         Parsed::Arp(arp) => classify_arp(arp, port),
@@ -48,6 +49,7 @@ pub fn classify(parsed: &Parsed, port: &Port, ports: &PortTable) -> Class {
     }
 }
 
+#[inline(never)]
 fn classify_arp(arp: &Arp, port: &Port) -> Class {
     if arp.eth_src != port.peer_mac || arp.sender_mac != port.peer_mac {
         return Class::Refuse(DropReason::InvalidSource);
@@ -70,9 +72,10 @@ fn classify_arp(arp: &Arp, port: &Port) -> Class {
     Class::AnswerArp
 }
 
+#[inline]
 fn classify_ip(packet: &Packet, port: &Port, ports: &PortTable) -> Class {
-    if let (proto::ICMPV6, L4::Icmp(icmp)) = (packet.proto, packet.l4_header)
-        && let Some(class) = classify_link_local(packet, icmp, port)
+    if let L4::Icmp(icmp) = packet.l4_header
+        && let Some(class) = classify_icmp(packet, icmp, port)
     {
         return class;
     }
@@ -86,24 +89,17 @@ fn classify_ip(packet: &Packet, port: &Port, ports: &PortTable) -> Class {
         PortKind::Host => {}
     }
     if !port.owns_source(packet) {
-        // A kernel speaks from fe80:: to groups on its own (MLD, mDNS, DHCPv6): refused, but no spoofing.
-        let housekeeping = packet.src.is_link_local() && packet.eth_src == port.peer_mac;
-        return Class::Refuse(if housekeeping {
-            DropReason::UnsupportedDestination
-        } else {
-            DropReason::InvalidSource
-        });
+        return Class::Refuse(foreign_source(packet, port));
     }
-    if packet.dst.is_multicast_or_broadcast() || packet.dst.is_link_local() || packet.eth_dst != port.mac {
+    if packet.eth_dst != port.mac || !packet.dst.is_forwardable() {
         return Class::Refuse(DropReason::UnsupportedDestination);
     }
-    if let (proto::ICMP, L4::Icmp(icmp)) = (packet.proto, packet.l4_header)
-        && ICMPV4_FORBIDDEN.contains(&icmp.kind)
-    {
-        return Class::Refuse(DropReason::ForbiddenIcmp);
-    }
-    if matches!(packet.l4_header, L4::Other) {
-        return Class::Refuse(DropReason::UnknownL4);
+    match packet.l4_header {
+        L4::Icmp(icmp) if packet.proto == proto::ICMP && ICMPV4_FORBIDDEN.contains(&icmp.kind) => {
+            return Class::Refuse(DropReason::ForbiddenIcmp);
+        }
+        L4::Other => return Class::Refuse(DropReason::UnknownL4),
+        _ => {}
     }
     if packet.ttl <= 1 {
         return Class::Refuse(DropReason::TtlExceeded);
@@ -111,8 +107,22 @@ fn classify_ip(packet: &Packet, port: &Port, ports: &PortTable) -> Class {
     Class::Track
 }
 
+/// A kernel speaks from fe80:: to groups on its own (MLD, mDNS, DHCPv6): refused, but no spoofing.
+#[cold]
+fn foreign_source(packet: &Packet, port: &Port) -> DropReason {
+    if packet.src.is_link_local() && packet.eth_src == port.peer_mac {
+        DropReason::UnsupportedDestination
+    } else {
+        DropReason::InvalidSource
+    }
+}
+
 /// ICMPv6 that belongs to the link: answered or ignored here, never forwarded. `None` for everything else.
-fn classify_link_local(packet: &Packet, icmp: Icmp, port: &Port) -> Option<Class> {
+#[inline(never)]
+fn classify_icmp(packet: &Packet, icmp: Icmp, port: &Port) -> Option<Class> {
+    if packet.proto != proto::ICMPV6 {
+        return None;
+    }
     let link_type = matches!(icmp.kind, icmpv6::MLD_QUERY..=icmpv6::REDIRECT | icmpv6::MLD2_REPORT);
     if !link_type {
         return None;

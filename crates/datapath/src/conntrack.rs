@@ -106,6 +106,11 @@ impl Nodes for Vec<Conn> {
     fn timer(&mut self, i: u32) -> &mut Timer {
         &mut self[i as usize].timer
     }
+
+    #[inline]
+    fn due(&mut self, i: u32) -> &mut u32 {
+        &mut self[i as usize].due
+    }
 }
 
 impl Conntrack {
@@ -174,7 +179,7 @@ impl Conntrack {
         for &guess in &guesses[..count] {
             if let Some(conn) = self.slab.get(guess as usize) {
                 // One value of each cache line.
-                sum = sum ^ conn.key.src.0 as u64 ^ conn.verdict.epoch ^ u64::from(conn.generation);
+                sum = sum ^ conn.key.src.0 as u64 ^ u64::from(conn.last_seen);
             }
         }
         core::hint::black_box(sum);
@@ -287,8 +292,7 @@ impl Conntrack {
         self.make_room(new.in_port, half_open_queue(tracking.state), closed)?;
         let id = self.insert(new, tracking, now);
         let conn = self.get_mut(id);
-        conn.packets[0] = 1;
-        conn.bytes[0] = u64::from(packet.ip_len());
+        conn.count(Leg::Original, packet.ip_len());
         Ok(id)
     }
 
@@ -320,8 +324,7 @@ impl Conntrack {
         if step == Step::Reopen {
             return Ok(Progress::Reopen);
         }
-        conn.packets[leg.index()] += 1;
-        conn.bytes[leg.index()] += u64::from(packet.ip_len());
+        conn.count(leg, packet.ip_len());
         conn.last_seen = timer::tick_of(now);
         let state = conn.tcp.state;
         if step == Step::Advanced {

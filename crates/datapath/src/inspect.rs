@@ -171,6 +171,7 @@ impl Pipeline {
     }
 
     /// A frame of an inspected connection: consumed on return.
+    #[inline(never)]
     pub(crate) fn inspect<I: PacketIo>(
         &mut self,
         io: &mut I,

@@ -33,6 +33,11 @@ pub struct Parse {
     pub flow: Option<(FlowKey, u64)>,
 }
 
+impl Parse {
+    /// No frame was looked at.
+    pub const NOTHING: Self = Self { parsed: Err(ParseError::Truncated), flow: None };
+}
+
 /// Everything one worker remembers between packets.
 pub struct Pipeline {
     pub(crate) config: DatapathConfig,
@@ -66,21 +71,23 @@ impl Pipeline {
         }
     }
 
-    /// Stage 1: reads a frame's bytes, once.
+    /// Stage 1: reads a frame's bytes, once. The answer is written where it stays: copying it costs as much as reading.
     #[inline]
-    #[must_use]
-    pub fn parse<I: PacketIo>(&self, io: &I, frame: &Frame) -> Parse {
-        let parsed = packet::parse(io.bytes(frame), frame.len());
-        let flow = match &parsed {
+    pub fn parse<I: PacketIo>(&self, io: &I, frame: &Frame, to: &mut Parse) {
+        to.parsed = packet::parse(io.bytes(frame), frame.len());
+        let flow = match &to.parsed {
             Ok(Parsed::Ip(packet)) if packet.is_icmp_error() => icmp::about(io.bytes(frame), packet),
             Ok(Parsed::Ip(packet)) => packet.flow_key(),
             _ => None,
         };
-        let flow = flow.map(|key| (key, self.conntrack.hash(&key)));
-        Parse { parsed, flow }
+        to.flow = flow.map(|key| (key, self.conntrack.hash(&key)));
     }
 
     /// Stages 2 to 7: decides about one frame and acts on it. The frame is sent, answered or released on return.
+    ///
+    /// Inlined down to what most frames need, so that an answer of many bytes (a drop says much) is not passed from
+    /// stage to stage in memory.
+    #[inline]
     pub fn process<I: PacketIo>(
         &mut self,
         io: &mut I,
@@ -97,6 +104,7 @@ impl Pipeline {
         self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, now);
     }
 
+    #[inline]
     pub(crate) fn decide<I: PacketIo>(
         &mut self,
         io: &I,

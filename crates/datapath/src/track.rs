@@ -51,6 +51,7 @@ pub enum Tracked {
 
 impl Pipeline {
     /// Finds or creates the packet's connection and answers the port it leaves by.
+    #[inline]
     pub(crate) fn track(
         &mut self,
         packet: &Packet,
@@ -78,6 +79,7 @@ impl Pipeline {
         }
     }
 
+    #[inline]
     fn known(
         &mut self,
         packet: &Packet,
@@ -125,19 +127,24 @@ impl Pipeline {
             }
         }
         self.remember_fragment(packet, now)?;
-        let conn = self.conntrack.get(id);
         let worth_a_line = first_reply
             || matches!(packet.l4_header, L4::Tcp(tcp) if tcp.flags.0 & events::FLAGS_OF_INTEREST != 0);
         if worth_a_line {
-            let reason = if leg == Leg::Reply { TraceReason::Reply } else { TraceReason::Established };
-            let about = About::of_conn(packet, conn, leg, snapshot, now);
-            self.events.record(about.trace(reason));
+            self.tell(packet, id, leg, snapshot, now);
         }
         let conn = self.conntrack.get(id);
         if conn.verdict.inspection != inspect::NONE {
             return Ok(Tracked::Inspect { id, leg });
         }
         Ok(Tracked::Forward(conn.port_towards(leg)))
+    }
+
+    /// Says that a known connection was answered, or what became of it.
+    #[inline(never)]
+    fn tell(&mut self, packet: &Packet, id: ConnId, leg: Leg, snapshot: &Snapshot, now: Instant) {
+        let reason = if leg == Leg::Reply { TraceReason::Reply } else { TraceReason::Established };
+        let about = About::of_conn(packet, self.conntrack.get(id), leg, snapshot, now);
+        self.events.record(about.trace(reason));
     }
 
     #[inline(never)]
@@ -201,6 +208,7 @@ impl Pipeline {
 
     /// An ICMP error goes to the sender of the packet it is about, if that packet's flow is known and the error
     /// comes from where that packet went.
+    #[inline(never)]
     fn related(
         &mut self,
         packet: &Packet,
@@ -211,7 +219,7 @@ impl Pipeline {
     ) -> Result<Tracked, Dropped> {
         let (id, leg) = self.conntrack.lookup(&about, hash).ok_or(DropReason::UnrelatedIcmp)?;
         let conn = self.conntrack.get(id);
-        if packet.dst != about.src || conn.port_towards(leg) != port.id {
+        if packet.dst != { about.src } || conn.port_towards(leg) != port.id {
             return Err(DropReason::UnrelatedIcmp.into());
         }
         if conn.revoked() {
@@ -228,6 +236,7 @@ impl Pipeline {
 
     /// Asks policy again about a live connection. A revoked one stays as a tombstone, so that what both ends still
     /// send is answered and not taken for something new.
+    #[inline(never)]
     pub(crate) fn rejudge(&mut self, id: ConnId, snapshot: &Snapshot, now: Instant) -> Result<(), Dropped> {
         self.stats.rejudged += 1;
         let conn = self.conntrack.get(id);
@@ -262,6 +271,7 @@ impl Pipeline {
     }
 
     /// Whether the connection is over, though one end is still being told.
+    #[inline(never)]
     fn is_closing(&self, id: ConnId) -> bool {
         let slot = self.conntrack.get(id).verdict.inspection;
         self.inspections.splice(slot).is_some_and(Splice::is_closing)
@@ -275,6 +285,7 @@ impl Pipeline {
     }
 
     /// A segment as the connection table is to see it, which knows nothing of what was put in, swallowed or taken over.
+    #[inline(never)]
     fn canonical(&mut self, id: ConnId, leg: Leg, packet: &Packet) -> Packet {
         let splice = self.inspections.splice(self.conntrack.get(id).verdict.inspection);
         let (Some(splice), L4::Tcp(tcp)) = (splice, packet.l4_header) else { return *packet };
@@ -302,14 +313,12 @@ impl Pipeline {
     }
 
     /// After the first fragment was allowed, the later ones may follow it.
+    #[inline]
     fn remember_fragment(&mut self, packet: &Packet, now: Instant) -> Result<(), DropReason> {
         if packet.fragment.is_none() {
             return Ok(());
         }
-        match packet.flow_key() {
-            Some(key) => self.fragments.first(packet, key, now),
-            None => Ok(()),
-        }
+        packet.flow_key().map_or(Ok(()), |key| self.fragments.first(packet, key, now))
     }
 }
 
@@ -337,6 +346,6 @@ fn planned(
 
 fn remember(conn: &mut Conn, judgement: &Judgement, epoch: u64) {
     conn.verdict.epoch = epoch;
-    conn.verdict.rules = judgement.rules();
-    conn.verdict.audited = judgement.audited();
+    conn.rules = judgement.rules();
+    conn.audited = judgement.audited();
 }

@@ -23,7 +23,8 @@ pub struct Worker<I: PacketIo> {
     snapshot: Cache<SharedSnapshot, Arc<Snapshot>>,
     sweep: Sweep,
     burst: Burst,
-    parses: Vec<Parse>,
+    /// What is known about the frames of the burst, in their order.
+    parses: Box<[Parse; BURST_LEN]>,
     started: bool,
     /// When timers are looked at next, should no frame come before.
     chores_due: Instant,
@@ -48,7 +49,7 @@ impl<I: PacketIo> Worker<I> {
             snapshot: Cache::new(snapshot),
             sweep: Sweep::default(),
             burst: Burst::new(),
-            parses: Vec::with_capacity(BURST_LEN),
+            parses: Box::new([Parse::NOTHING; BURST_LEN]),
             started: false,
             chores_due: Instant::ZERO,
         }
@@ -79,9 +80,11 @@ impl<I: PacketIo> Worker<I> {
         let frames = burst.len();
         if frames > 0 {
             pipeline.stats.bursts.frames.observe(frames as u64, 1);
-            parses.clear();
-            parses.extend(burst.iter().map(|frame| pipeline.parse(io, frame)));
-            pipeline.conntrack.warm(parses.iter().filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
+            for (parse, frame) in parses.iter_mut().zip(burst.iter()) {
+                pipeline.parse(io, frame, parse);
+            }
+            let known = parses.iter().take(frames);
+            pipeline.conntrack.warm(known.filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
             for (frame, parse) in burst.drain().zip(parses.iter()) {
                 pipeline.process(io, snapshot, frame, parse, now);
             }

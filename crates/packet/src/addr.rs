@@ -54,6 +54,16 @@ impl Addr {
         }
     }
 
+    /// Whether a packet to it may be sent on: neither a group nor an address of one link.
+    #[must_use]
+    #[inline]
+    pub const fn is_forwardable(self) -> bool {
+        match self.as_v4() {
+            Some(v4) => v4 >> 28 != 0xe && v4 != u32::MAX && v4 >> 16 != 0xa9fe,
+            None => self.0 >> 120 != 0xff && self.0 >> 118 != 0x3fa,
+        }
+    }
+
     /// Whether the address is only valid on one link (169.254.0.0/16, fe80::/10).
     #[must_use]
     pub const fn is_link_local(self) -> bool {

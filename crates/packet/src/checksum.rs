@@ -71,9 +71,13 @@ pub fn sum(bytes: &[u8]) -> u16 {
     for word in words {
         total += u64::from(u32::from_ne_bytes(*word));
     }
-    let mut last = [0; 4];
-    last[..tail.len()].copy_from_slice(tail);
-    total += u64::from(u32::from_ne_bytes(last));
+    // By cases and not by copying into a zeroed word: a copy of unknown length is a call.
+    total += u64::from(u32::from_ne_bytes(match *tail {
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c] => [a, b, c, 0],
+        _ => [0; 4],
+    }));
     u16::from_be_bytes(fold(total).to_ne_bytes())
 }
 
@@ -85,14 +89,14 @@ pub(crate) fn sum_20(header: &[u8; 20]) -> u16 {
     u16::from_be_bytes(fold(total).to_ne_bytes())
 }
 
-/// Adds the carries back in until 16 bits are left.
-#[inline]
+/// Adds the carries back in until 16 bits are left: the two halves, and the carry of that once more, which cannot carry
+/// again.
+#[inline(always)]
 const fn fold(total: u64) -> u16 {
-    let total = (total >> 32) + (total & 0xffff_ffff);
-    let total = (total >> 16) + (total & 0xffff);
-    let total = (total >> 16) + (total & 0xffff);
-    let total = (total >> 16) + (total & 0xffff);
-    total as u16
+    let (words, carry) = ((total >> 32) as u32).overflowing_add(total as u32);
+    let words = words.wrapping_add(carry as u32);
+    let (halves, carry) = ((words >> 16) as u16).overflowing_add(words as u16);
+    halves.wrapping_add(carry as u16)
 }
 
 /// The checksum field after a 16-bit word it covers changed from `old` to `new` (RFC 1624, equation 3).
@@ -290,11 +294,11 @@ fn wide_field_at(head: &[u8], packet: &Packet, offset: u16) -> [u8; 4] {
 #[inline]
 fn sum_l4<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet, start: u16) -> u16 {
     let (l4, end) = (usize::from(packet.l4), packet.end as usize);
-    let mut total = Sum::starting_with(start);
-    match io.bytes(frame).get(l4..end) {
-        Some(whole) => total.add(whole),
-        None => each_within(io, frame, l4, end, &mut |piece| total.add(piece)),
+    if let Some(whole) = io.bytes(frame).get(l4..end) {
+        return fold(u64::from(start) + u64::from(sum(whole)));
     }
+    let mut total = Sum::starting_with(start);
+    each_within(io, frame, l4, end, &mut |piece| total.add(piece));
     total.folded()
 }
 

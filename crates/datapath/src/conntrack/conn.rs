@@ -1,7 +1,8 @@
-//! Everything remembered about one connection, in three cache lines.
+//! Everything remembered about one connection, in three cache lines, of which a frame touches two.
 
 use super::tcp::{State, Tracking};
 use super::timer::{self, NIL, Timer};
+use core::mem::offset_of;
 use flowlog::CloseReason;
 use packet::{FlowKey, Instant, Leg, PortId, TcpFlags};
 use policy::{EndpointId, Identity, RuleId};
@@ -14,17 +15,13 @@ pub(super) const REVOKED: u8 = 1;
 pub struct CachedVerdict {
     /// Epoch of the snapshot; 0 before the first verdict.
     pub epoch: u64,
-    /// The rules behind it: egress of the source, ingress of the destination.
-    pub rules: [RuleId; 2],
-    /// Whether audit mode let pass what policy denies.
-    pub audited: bool,
     /// Slot of the inspection of its messages; all ones if there is none.
     pub(crate) inspection: u32,
 }
 
 impl Default for CachedVerdict {
     fn default() -> Self {
-        Self { epoch: 0, rules: [RuleId::default(); 2], audited: false, inspection: NIL }
+        Self { epoch: 0, inspection: NIL }
     }
 }
 
@@ -47,19 +44,33 @@ pub(super) struct Links {
     pub(super) next: u32,
 }
 
-/// One connection.
+/// One connection. Fields stand in the order in which frames need them: what every frame of an established connection
+/// reads or writes fills the first two cache lines (checked below), the third is for beginnings, ends and readers.
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub struct Conn {
     /// Five-tuple in the direction of the original leg.
     pub key: FlowKey,
     pub(super) tcp: Tracking,
-    pub(super) timer: Timer,
-    pub(super) last_seen: u32,
     /// What policy said.
     pub verdict: CachedVerdict,
-    pub(super) packets: [u64; 2],
     pub(super) bytes: [u64; 2],
+    /// The low halves of the counts; `packets_high` has the rest.
+    pub(super) packets: [u32; 2],
+    pub(super) due: u32,
+    pub(super) last_seen: u32,
+    /// Port that the original leg arrives on.
+    pub in_port: PortId,
+    /// Port that the original leg leaves by.
+    pub out_port: PortId,
+    pub(super) marks: u8,
+    pub(super) queue: QueueKind,
+    /// The rules behind the verdict: egress of the source, ingress of the destination.
+    pub rules: [RuleId; 2],
+    /// Whether audit mode let pass what policy denies.
+    pub audited: bool,
+    pub(super) generation: u16,
+    pub(super) packets_high: [u32; 2],
     pub(super) created: Instant,
     /// Identity of the original leg's source.
     pub src_identity: Identity,
@@ -69,18 +80,16 @@ pub struct Conn {
     pub src_endpoint: Option<EndpointId>,
     /// Local endpoint that the original leg goes to.
     pub dst_endpoint: Option<EndpointId>,
-    /// Port that the original leg arrives on.
-    pub in_port: PortId,
-    /// Port that the original leg leaves by.
-    pub out_port: PortId,
     pub(super) links: Links,
-    pub(super) generation: u16,
-    pub(super) queue: QueueKind,
-    pub(super) marks: u8,
+    pub(super) timer: Timer,
 }
 
+/// Of memory that comes and goes together.
+const CACHE_LINE: usize = 64;
+
 // One million of them and their index must fit into 200 MiB.
-const _: () = assert!(size_of::<Conn>() <= 192);
+const _: () = assert!(size_of::<Conn>() <= 3 * CACHE_LINE);
+const _: () = assert!(offset_of!(Conn, queue) < 2 * CACHE_LINE);
 
 impl Conn {
     /// What a free slot holds.
@@ -89,9 +98,13 @@ impl Conn {
             key: FlowKey::default(),
             tcp: Tracking::idle(State::Finished),
             timer: Timer::IDLE,
+            due: 0,
             last_seen: 0,
             verdict: CachedVerdict::default(),
+            rules: [RuleId::default(); 2],
+            audited: false,
             packets: [0; 2],
+            packets_high: [0; 2],
             bytes: [0; 2],
             created: Instant::ZERO,
             src_identity: Identity::UNKNOWN,
@@ -131,7 +144,7 @@ impl Conn {
     /// Whether the reply leg was heard.
     #[must_use]
     pub const fn replied(&self) -> bool {
-        self.packets[1] != 0
+        self.packets[1] != 0 || self.packets_high[1] != 0
     }
 
     /// Where it stands.
@@ -154,8 +167,26 @@ impl Conn {
 
     /// Packets per leg.
     #[must_use]
-    pub const fn packets(&self) -> [u64; 2] {
-        self.packets
+    pub fn packets(&self) -> [u64; 2] {
+        core::array::from_fn(|leg| u64::from(self.packets_high[leg]) << 32 | u64::from(self.packets[leg]))
+    }
+
+    /// Counts packets and bytes from elsewhere.
+    pub(super) fn set_counts(&mut self, packets: [u64; 2], bytes: [u64; 2]) {
+        self.packets = packets.map(|count| count as u32);
+        self.packets_high = packets.map(|count| (count >> 32) as u32);
+        self.bytes = bytes;
+    }
+
+    /// Counts one packet of `bytes`.
+    #[inline]
+    pub(super) fn count(&mut self, leg: Leg, bytes: u32) {
+        let at = leg.index();
+        self.bytes[at] += u64::from(bytes);
+        self.packets[at] = self.packets[at].wrapping_add(1);
+        if self.packets[at] == 0 {
+            self.packets_high[at] = self.packets_high[at].wrapping_add(1);
+        }
     }
 
     /// Bytes of IP datagrams per leg.
@@ -179,7 +210,7 @@ impl Conn {
     /// When it times out if nothing comes any more, to 134 ms.
     #[must_use]
     pub const fn expires(&self) -> Instant {
-        timer::start_of(self.timer.due())
+        timer::start_of(self.due)
     }
 
     /// How it ends when its time is over.

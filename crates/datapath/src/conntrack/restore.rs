@@ -49,7 +49,7 @@ impl Conntrack {
             dst_identity: conn.dst_identity,
             src_endpoint: conn.src_endpoint,
             dst_endpoint: conn.dst_endpoint,
-            packets: conn.packets,
+            packets: conn.packets(),
             bytes: conn.bytes,
             age: now.saturating_since(conn.created),
             inspected: conn.is_inspected(),
@@ -86,8 +86,7 @@ impl Conntrack {
         };
         let id = self.insert(new, tracking, now);
         let conn = self.get_mut(id);
-        conn.packets = saved.packets;
-        conn.bytes = saved.bytes;
+        conn.set_counts(saved.packets, saved.bytes);
         let age = u64::try_from(saved.age.as_nanos()).unwrap_or(u64::MAX);
         conn.created = Instant::from_nanos(now.as_nanos().saturating_sub(age));
         conn.last_seen = timer::tick_of(now);

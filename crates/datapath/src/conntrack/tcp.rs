@@ -173,9 +173,13 @@ impl Tracking {
         };
     }
 
+    #[inline]
     fn shift(&self, leg: usize) -> u32 {
-        let nibbles = [self.scales & 0x0f, self.scales >> 4];
-        if nibbles.contains(&NO_SCALE) { 0 } else { u32::from(nibbles[leg]) }
+        let (original, reply) = (self.scales & 0x0f, self.scales >> 4);
+        if original == NO_SCALE || reply == NO_SCALE {
+            return 0;
+        }
+        u32::from(if leg == 0 { original } else { reply })
     }
 
     fn known(&self, leg: usize) -> bool {

@@ -194,7 +194,7 @@ fn a_flood_evicts_no_established_connection_and_locks_nobody_out() {
         bed.send(99, &tcp(9, 80, 2, sport, SYN | ACK, 0, 1)).unwrap();
     }
     assert!(bed.ct.half_open(PortId(2)) <= 125);
-    assert!(bed.closed.iter().all(|(key, reason)| key.src == addr(2) && *reason == CloseReason::Evicted));
+    assert!(bed.closed.iter().all(|(key, reason)| { key.src } == addr(2) && *reason == CloseReason::Evicted));
     assert_eq!(bed.ct.iter().filter(|c| c.in_port == PortId(1)).count(), 500);
     assert_eq!(bed.state(&udp(3, 1, 9, 53)), Some(State::Unreplied));
     bed.handshake(4, 4, 4);

@@ -106,7 +106,7 @@ impl Speaker<'_> {
         let rules = *self.rules;
         for (side, _) in rules.sides() {
             let at = usize::from(side == Direction::Ingress);
-            self.log(leg, verdict, Some(side), self.conn.verdict.rules[at], detail);
+            self.log(leg, verdict, Some(side), self.conn.rules[at], detail);
             told = true;
         }
         if !told {

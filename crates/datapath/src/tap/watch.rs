@@ -199,8 +199,8 @@ fn about_conn(
     now: Instant,
 ) {
     tapped.event = About::of_conn(packet, conn, leg, snapshot, now).trace(reason);
-    tapped.rules = conn.verdict.rules;
-    tapped.audited = conn.verdict.audited;
+    tapped.rules = conn.rules;
+    tapped.audited = conn.audited;
     tapped.inspected = conn.verdict.inspection != NONE;
     tapped.state = Some(conn.state());
     tapped.out = Some(conn.port_towards(leg));

@@ -47,8 +47,8 @@ impl Ip {
             IpAddr::V6(_) => IpVersion::V6,
         };
         Self {
-            source: event.key.src.to_string(),
-            destination: event.key.dst.to_string(),
+            source: { event.key.src }.to_string(),
+            destination: { event.key.dst }.to_string(),
             version,
             ..Self::default()
         }

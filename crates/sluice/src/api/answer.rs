@@ -393,10 +393,11 @@ pub fn connections(shared: &Shared, limit: usize, writer: &mut impl Write) -> Re
 
 fn connection_value(conn: &Conn, now: Instant) -> Value {
     let key = conn.key;
+    let (src, dst) = (key.src, key.dst);
     json!({
         "protocol": protocol(key.proto),
-        "source": key.src.to_string(), "sourcePort": key.src_port,
-        "destination": key.dst.to_string(), "destinationPort": key.dst_port,
+        "source": src.to_string(), "sourcePort": key.src_port,
+        "destination": dst.to_string(), "destinationPort": key.dst_port,
         "state": format!("{:?}", conn.state()),
         "revoked": conn.revoked(),
         "sourceIdentity": conn.src_identity.0, "destinationIdentity": conn.dst_identity.0,
@@ -404,7 +405,7 @@ fn connection_value(conn: &Conn, now: Instant) -> Value {
         "ageSeconds": now.saturating_since(conn.created()).as_secs(),
         "expiresSeconds": conn.expires().saturating_since(now).as_secs(),
         "tcpFlags": format!("{:?}", conn.flags_seen()),
-        "epoch": conn.verdict.epoch, "audited": conn.verdict.audited,
+        "epoch": conn.verdict.epoch, "audited": conn.audited,
         "inPort": conn.in_port.0, "outPort": conn.out_port.0,
     })
 }

@@ -147,7 +147,7 @@ fn used(worker: &Link, addresses: &Question) -> Result<HashSet<Addr>> {
                     break;
                 };
                 let conn = table.get(id);
-                if !conn.revoked() && wanted.contains(&conn.key.dst) {
+                if !conn.revoked() && wanted.contains(&{ conn.key.dst }) {
                     piece.push(conn.key.dst);
                 }
                 cursor = Some(next);

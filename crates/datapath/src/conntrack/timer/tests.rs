@@ -1,9 +1,21 @@
 use super::*;
 use proptest::prelude::*;
 
-impl Nodes for Vec<Timer> {
+/// Links and deadline of an entry.
+#[derive(Copy, Clone)]
+struct Node(Timer, u32);
+
+impl Node {
+    const IDLE: Self = Self(Timer::IDLE, 0);
+}
+
+impl Nodes for Vec<Node> {
     fn timer(&mut self, i: u32) -> &mut Timer {
-        &mut self[i as usize]
+        &mut self[i as usize].0
+    }
+
+    fn due(&mut self, i: u32) -> &mut u32 {
+        &mut self[i as usize].1
     }
 }
 
@@ -25,7 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-fn drain(wheel: &mut Wheel, nodes: &mut Vec<Timer>, now: u32, budget: usize) -> Vec<u32> {
+fn drain(wheel: &mut Wheel, nodes: &mut Vec<Node>, now: u32, budget: usize) -> Vec<u32> {
     let mut fired = Vec::new();
     // Each call does a fixed amount of work; repeat until the wheel has arrived and found nothing more to do.
     loop {
@@ -44,7 +56,7 @@ fn drain(wheel: &mut Wheel, nodes: &mut Vec<Timer>, now: u32, budget: usize) -> 
 /// Runs the wheel beside a plain list of deadlines and compares after each step.
 fn compare_with_a_list(ops: Vec<Op>, budget: usize) {
     let mut wheel = Wheel::new();
-    let mut nodes = vec![Timer::IDLE; 24];
+    let mut nodes = vec![Node::IDLE; 24];
     let mut model: Vec<Option<u32>> = vec![None; 24];
     let mut now = 0u32;
     for op in ops {
@@ -91,7 +103,7 @@ fn what_is_due_at_once_fires_at_once() {
 #[test]
 fn work_of_one_call_is_bounded() {
     let mut wheel = Wheel::new();
-    let mut nodes = vec![Timer::IDLE; 1000];
+    let mut nodes = vec![Node::IDLE; 1000];
     for i in 0..1000 {
         wheel.insert(&mut nodes, i, 3);
     }
