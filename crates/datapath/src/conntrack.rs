@@ -16,6 +16,7 @@
 //! All memory but the lists per port is reserved at construction. A [`ConnId`] is good until the table is changed by
 //! `create`, `expire` or `remove`; who keeps one longer keeps a [`ConnHandle`].
 
+mod carry;
 mod config;
 mod conn;
 mod evict;
@@ -25,6 +26,7 @@ mod restore;
 mod tcp;
 mod timer;
 
+pub(crate) use carry::{Carried, Carry};
 pub use config::{ConntrackConfig, ConntrackConfigError, Timeouts};
 pub use conn::{CachedVerdict, Conn};
 pub use restore::ConnState;
@@ -417,14 +419,7 @@ impl Conntrack {
 
     /// Puts an entry in; there is room.
     fn insert(&mut self, new: NewConn, tracking: Tracking, now: Instant) -> ConnId {
-        let i = self.free;
-        let i = if i == NIL {
-            self.slab.push(Conn::vacant());
-            (self.slab.len() - 1) as u32
-        } else {
-            self.free = self.slab[i as usize].links.next;
-            i
-        };
+        let i = self.free_slot();
         let conn = &mut self.slab[i as usize];
         *conn = Conn {
             key: new.key,
@@ -454,21 +449,13 @@ impl Conntrack {
     fn forget(&mut self, i: u32, reason: CloseReason, closed: &mut impl FnMut(&Conn, CloseReason)) {
         self.loads.requeue(&mut self.slab, i, QueueKind::Kept);
         let conn = &self.slab[i as usize];
-        self.loads.closed(conn.in_port);
-        if let Ok(entry) = self.table.find_entry(self.hasher.hash(&conn.key), |&j| j == i) {
-            entry.remove();
-        }
         if !conn.revoked() {
             closed(conn, reason);
         }
         if conn.verdict.inspection != NIL {
             self.retired.push(conn.verdict.inspection);
         }
-        let generation = conn.generation;
-        let mut vacant = Conn { generation, ..Conn::vacant() };
-        vacant.links.next = self.free;
-        self.slab[i as usize] = vacant;
-        self.free = i;
+        self.unhook(i);
     }
 }
 

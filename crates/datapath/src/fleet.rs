@@ -43,9 +43,6 @@ mod member;
 mod moves;
 pub mod steer;
 
-#[cfg(test)]
-mod tests;
-
 pub use io::{FleetIo, PortOwners};
 pub use member::{Counters, Member};
 pub use moves::{MoveError, Mover};
@@ -132,9 +129,8 @@ impl Fleet {
                 wires: Wires::new(me, &shared, owners.clone(), sends.of(me)),
             })
             .collect();
-        let steerers = (0..setup.steerers)
-            .map(|n| Steerer::new(Arc::clone(&shared), workers + n, setup.seed))
-            .collect();
+        let steerers =
+            (0..setup.steerers).map(|n| Steerer::new(Arc::clone(&shared), workers + n, setup.seed)).collect();
         Self { seats, steerers, mover: Mover::new(shared), owners }
     }
 }
@@ -201,7 +197,12 @@ impl Shared {
         }
         let dealt = |bucket| {
             let owner = (bucket % workers) as u8;
-            AtomicU64::new(entry::pack(entry::Entry { owner, from: owner, phase: entry::Phase::Settled, epoch: 0 }))
+            AtomicU64::new(entry::pack(entry::Entry {
+                owner,
+                from: owner,
+                phase: entry::Phase::Settled,
+                epoch: 0,
+            }))
         };
         Self {
             workers,

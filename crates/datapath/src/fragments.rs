@@ -30,8 +30,9 @@ struct DatagramKey {
     proto: u8,
 }
 
+/// A datagram of which not all fragments were seen.
 #[derive(Copy, Clone, Debug)]
-struct Datagram {
+pub(crate) struct Datagram {
     name: DatagramKey,
     flow: FlowKey,
     created: Instant,
@@ -144,6 +145,38 @@ impl FragmentTable {
         }
     }
 
+    /// Takes out the datagrams whose flow is wanted, with their notes of age and their place in the limits.
+    pub(crate) fn carry(&mut self, wanted: impl Fn(&FlowKey) -> bool) -> Vec<Datagram> {
+        let Self { hasher, datagrams, ages, sources } = self;
+        let taken: Vec<Datagram> = datagrams.extract_if(|datagram| wanted(&datagram.flow)).collect();
+        if !taken.is_empty() {
+            ages.retain(|(_, name)| datagrams.find(name.hash(hasher), |d| d.name == *name).is_some());
+        }
+        taken.iter().for_each(|datagram| forget_one_of(sources, hasher, datagram.name.src));
+        taken
+    }
+
+    /// Puts one in that was taken out of another table; without room it is forgotten.
+    pub(crate) fn bring(&mut self, datagram: Datagram, now: Instant) {
+        self.expire(now);
+        let old = now.saturating_since(datagram.created).as_secs() >= LIFETIME_SECS;
+        if old || self.ages.len() >= MAX_DATAGRAMS || self.find(&datagram.name).is_some() {
+            return;
+        }
+        let (hasher, src) = (&self.hasher, datagram.name.src);
+        let of_source = hash_of_source(hasher, src);
+        match self.sources.find_mut(of_source, |(addr, _)| *addr == src) {
+            Some(source) => source.1 = source.1.saturating_add(1),
+            None => {
+                let again = |(addr, _): &(Addr, u16)| hash_of_source(hasher, *addr);
+                self.sources.insert_unique(of_source, (src, 1), again);
+            }
+        }
+        let name = datagram.name;
+        self.datagrams.insert_unique(name.hash(hasher), datagram, |datagram| datagram.name.hash(hasher));
+        self.ages.push_back((now, name));
+    }
+
     /// Forgets what is too old, a fixed number in one call.
     pub fn expire(&mut self, now: Instant) {
         for _ in 0..EXPIRE_PER_CALL {
@@ -156,13 +189,7 @@ impl FragmentTable {
             if let Ok(entry) = self.datagrams.find_entry(hash, |datagram| datagram.name == name) {
                 entry.remove();
             }
-            let hash = hash_of_source(&self.hasher, name.src);
-            if let Ok(mut entry) = self.sources.find_entry(hash, |(addr, _)| *addr == name.src) {
-                entry.get_mut().1 -= 1;
-                if entry.get().1 == 0 {
-                    entry.remove();
-                }
-            }
+            forget_one_of(&mut self.sources, &self.hasher, name.src);
         }
     }
 }
@@ -208,6 +235,16 @@ impl DatagramKey {
 
 fn hash_of_source(hasher: &FlowHasher, src: Addr) -> u64 {
     hasher.hash(&FlowKey { src, dst: src, ..FlowKey::default() })
+}
+
+/// Counts one datagram less of a source.
+fn forget_one_of(sources: &mut HashTable<(Addr, u16)>, hasher: &FlowHasher, src: Addr) {
+    if let Ok(mut entry) = sources.find_entry(hash_of_source(hasher, src), |(addr, _)| *addr == src) {
+        entry.get_mut().1 -= 1;
+        if entry.get().1 == 0 {
+            entry.remove();
+        }
+    }
 }
 
 fn name(packet: &Packet, fragment: Fragment) -> DatagramKey {

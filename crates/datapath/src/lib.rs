@@ -23,6 +23,7 @@ pub mod classify;
 pub mod config;
 pub mod conntrack;
 pub mod events;
+pub mod fleet;
 pub mod fragments;
 mod inspect;
 pub mod judge;

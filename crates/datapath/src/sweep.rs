@@ -21,6 +21,11 @@ pub(crate) struct Sweep {
 }
 
 impl Sweep {
+    /// Connections came that may have been judged under an older epoch.
+    pub(crate) fn restart(&mut self) {
+        (self.cursor, self.running) = (0, true);
+    }
+
     /// Whether every connection has been judged under the epoch last seen.
     #[must_use]
     pub(crate) fn is_done(&self) -> bool {

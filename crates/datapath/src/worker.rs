@@ -3,6 +3,8 @@
 use crate::config::DatapathConfig;
 use crate::conntrack::Conntrack;
 use crate::events;
+use crate::fleet::Member;
+use crate::fleet::steer;
 pub use crate::inspect::InspectionLoad;
 use crate::learn::LearnWriter;
 use crate::pipeline::{Parse, Pipeline};
@@ -25,6 +27,8 @@ pub struct Worker<I: PacketIo> {
     burst: Burst,
     /// What is known about the frames of the burst, in their order.
     parses: Box<[Parse; BURST_LEN]>,
+    /// Its place among several, if there are.
+    member: Option<Box<Member>>,
     started: bool,
     /// When timers are looked at next, should no frame come before.
     chores_due: Instant,
@@ -50,6 +54,7 @@ impl<I: PacketIo> Worker<I> {
             sweep: Sweep::default(),
             burst: Burst::new(),
             parses: Box::new([Parse::NOTHING; BURST_LEN]),
+            member: None,
             started: false,
             chores_due: Instant::ZERO,
         }
@@ -64,7 +69,7 @@ impl<I: PacketIo> Worker<I> {
     /// # Errors
     /// Only when the backend as a whole is unusable.
     pub fn poll_once(&mut self, now: Instant) -> Result<usize, IoError> {
-        let Self { io, pipeline, snapshot, sweep, burst, parses, started, chores_due } = self;
+        let Self { io, pipeline, snapshot, sweep, burst, parses, member, started, chores_due } = self;
         if !*started {
             *started = true;
             // Sets the timer wheel to the present while it is empty.
@@ -73,7 +78,15 @@ impl<I: PacketIo> Worker<I> {
             pipeline.adopt_until = (!adopt.is_zero()).then(|| now + adopt);
         }
         let snapshot: &Snapshot = snapshot.load();
+        if let Some(member) = member
+            && member.begin(pipeline, io, burst, now)
+        {
+            sweep.restart();
+        }
         io.recv(burst)?;
+        if let Some(member) = member {
+            member.turn(burst.room() > 0);
+        }
         if pipeline.taps.is_on() {
             pipeline.taps.clock(now);
         }
@@ -86,6 +99,13 @@ impl<I: PacketIo> Worker<I> {
             let known = parses.iter().take(frames);
             pipeline.conntrack.warm(known.filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
             for (frame, parse) in burst.drain().zip(parses.iter()) {
+                let frame = match member {
+                    Some(member) => match member.keep(io, &mut pipeline.stats, frame, parse) {
+                        Some(frame) => frame,
+                        None => continue,
+                    },
+                    None => frame,
+                };
                 pipeline.process(io, snapshot, frame, parse, now);
             }
         }
@@ -93,6 +113,9 @@ impl<I: PacketIo> Worker<I> {
         pipeline.tend_inspections(io, snapshot, now);
         // What was decided leaves before anything else is done.
         io.flush()?;
+        if let Some(member) = member {
+            member.flush();
+        }
         if frames > 0 || now >= *chores_due {
             *chores_due = now + CHORES;
             pipeline.expire(now);
@@ -140,6 +163,25 @@ impl<I: PacketIo> Worker<I> {
         &mut self.pipeline.conntrack
     }
 
+    /// Takes its place among several workers, before its first poll. All of them have the seed of
+    /// [`fleet::Setup`](crate::fleet::Setup).
+    pub fn join(&mut self, member: Member) {
+        self.member = Some(Box::new(member));
+    }
+
+    /// Its place among several workers.
+    #[must_use]
+    pub fn member(&self) -> Option<&Member> {
+        self.member.as_deref()
+    }
+
+    /// Whether a bucket could be moved to another worker now: none of its connections is inspected. Walks the whole
+    /// table.
+    #[must_use]
+    pub fn movable(&self, bucket: usize) -> bool {
+        !self.pipeline.conntrack.any_inspected(|hash| usize::from(steer::bucket_of(hash)) == bucket)
+    }
+
     /// Tells DNS answers there. Without it names have no addresses.
     pub fn set_learning(&mut self, learn: LearnWriter) {
         self.pipeline.inspections.set_learning(learn);
@@ -177,7 +219,7 @@ impl<I: PacketIo> Worker<I> {
     /// arrives.
     #[must_use]
     pub fn has_background_work(&self) -> bool {
-        !self.sweep.is_done()
+        !self.sweep.is_done() || self.member.as_ref().is_some_and(|member| member.is_moving())
     }
 
     /// Ends the connections of a port that went away.

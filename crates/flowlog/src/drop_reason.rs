@@ -60,12 +60,14 @@ pub enum DropReason {
     EndpointNotReady,
     /// No room to hold more bytes of inspected connections back.
     L7Backpressure,
+    /// No room on the way to the worker that the packet belongs to.
+    HandoverFull,
     /// An inspected connection is not what its protocol asks for.
     L7(Anomaly),
 }
 
 /// Reasons before the first anomaly.
-const PLAIN: usize = 37;
+const PLAIN: usize = 38;
 
 impl DropReason {
     /// Number of distinct counter slots: [`DropReason::index`] is below it.
@@ -110,6 +112,7 @@ impl DropReason {
         Self::Revoked,
         Self::EndpointNotReady,
         Self::L7Backpressure,
+        Self::HandoverFull,
     ]);
 
     /// The reason's counter slot.
@@ -157,6 +160,7 @@ impl DropReason {
             Self::Revoked => 34,
             Self::EndpointNotReady => 35,
             Self::L7Backpressure => 36,
+            Self::HandoverFull => 37,
             Self::L7(anomaly) => PLAIN + anomaly.index(),
         }
     }
@@ -206,6 +210,7 @@ impl DropReason {
             Self::Revoked => ("POLICY_REVOKED", 1011),
             Self::EndpointNotReady => ("DROP_EP_NOT_READY", 203),
             Self::L7Backpressure => ("L7_BACKPRESSURE", 1012),
+            Self::HandoverFull => ("HANDOVER_FULL", 1013),
             Self::L7(anomaly) => {
                 (ANOMALY_NAMES[anomaly.index()].as_str(), FIRST_ANOMALY + anomaly.index() as u32)
             }

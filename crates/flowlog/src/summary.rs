@@ -169,6 +169,7 @@ pub fn drop_text(number: u32) -> std::borrow::Cow<'static, str> {
         1010 => "Neighbour message refused",
         1011 => "Policy revoked",
         1012 => "L7 backpressure",
+        1013 => "Handover full",
         other => {
             let anomaly = other.checked_sub(FIRST_ANOMALY).and_then(|at| Anomaly::ALL.get(at as usize));
             return anomaly.map_or_else(|| other.to_string(), |a| format!("L7 {}", a.name())).into();

@@ -63,14 +63,15 @@ impl Conntrack {
     }
 
     /// Puts one in. Where the table is full, what may be evicted gives way; if nothing may, the connection ends.
-    pub(crate) fn bring(
-        &mut self,
-        Carried(conn): Carried,
-        closed: &mut impl FnMut(&Conn, CloseReason),
-    ) {
+    pub(crate) fn bring(&mut self, Carried(conn): Carried, closed: &mut impl FnMut(&Conn, CloseReason)) {
         if self.len() >= self.config.max_entries as usize {
             let victim = self.loads.victim();
-            let Some(victim) = victim else { return closed(&conn, CloseReason::Evicted) };
+            let Some(victim) = victim else {
+                if !conn.revoked() {
+                    closed(&conn, CloseReason::Evicted);
+                }
+                return;
+            };
             let reason = match self.slab[victim as usize].ended_by() {
                 CloseReason::TimedOut => CloseReason::Evicted,
                 over => over,

@@ -50,7 +50,12 @@ pub struct Wires {
 }
 
 impl Wires {
-    pub(super) fn new(me: usize, shared: &Arc<Shared>, owners: PortOwners, ends: Ends<Outbox, Inbox>) -> Self {
+    pub(super) fn new(
+        me: usize,
+        shared: &Arc<Shared>,
+        owners: PortOwners,
+        ends: Ends<Outbox, Inbox>,
+    ) -> Self {
         Self { me, shared: Arc::clone(shared), owners, to: ends.to, from: ends.from, lost: 0 }
     }
 }

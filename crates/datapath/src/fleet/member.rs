@@ -53,6 +53,8 @@ pub struct Member {
     /// Who gets the frames of a bucket. Ours alone: it changes in [`Member::turn`] and when a move says so.
     pub(super) route: Box<[u8; BUCKETS]>,
     seen: u64,
+    /// Epoch of the last move of each bucket that was taken note of.
+    pub(super) known: Box<[u64; BUCKETS]>,
     pub(super) to: Vec<Option<Outbox>>,
     pub(super) from: Vec<Option<Inbox>>,
     pub(super) parcels_to: Vec<Option<Producer<Box<Parcel>>>>,
@@ -80,6 +82,7 @@ impl Member {
             shared: Arc::clone(shared),
             route: Box::new(core::array::from_fn(|bucket| entry::of(&shared.table[bucket]).owner)),
             seen: 0,
+            known: Box::new([0; BUCKETS]),
             to: frames.to,
             from: frames.from,
             parcels_to: parcels.to,

@@ -12,6 +12,7 @@ use super::member::{Member, PARKED, lose};
 use super::steer::{BUCKETS, bucket_of};
 use super::{Parcel, Shared, entry};
 use crate::conntrack::{Carried, Carry};
+use crate::events;
 use crate::pipeline::Pipeline;
 use crate::stats::Stats;
 use packet::{Burst, Frame, Instant, PacketIo};
@@ -140,15 +141,18 @@ impl Member {
         for bucket in 0..BUCKETS {
             let entry = entry::of(&self.shared.table[bucket]);
             // A later one counts when its epoch is seen: whoever is told of it must not meet somebody who is not.
-            if entry.phase != Phase::Moving || entry.epoch > epoch {
+            let news = entry.epoch > self.known[bucket] && entry.epoch <= epoch;
+            if entry.phase != Phase::Moving || !news {
                 continue;
             }
+            self.known[bucket] = entry.epoch;
             let known = self.moving.iter_mut().find(|moving| usize::from(moving.bucket) == bucket);
             match known {
-                Some(moving) if moving.epoch == entry.epoch => {}
                 // What was refused goes back; what is parked stays so until it goes.
                 Some(moving) => (moving.epoch, moving.stage) = (entry.epoch, Stage::Waits),
-                None if entry.from == self.me => self.take_part(bucket, entry.owner, entry.epoch, Stage::Waits),
+                None if entry.from == self.me => {
+                    self.take_part(bucket, entry.owner, entry.epoch, Stage::Waits)
+                }
                 None if entry.owner == self.me => {
                     self.route[bucket] = PARKED;
                     self.take_part(bucket, entry.from, entry.epoch, Stage::Awaits);
@@ -183,9 +187,7 @@ impl Member {
                     self.give(&mut moving, pipeline, io, &mut slots, now)
                 }
                 Stage::Awaits | Stage::Refused => false,
-                Stage::Holds(_) | Stage::Opens => {
-                    self.open(&mut moving, pipeline, io, burst, now, &mut came)
-                }
+                Stage::Holds(_) | Stage::Opens => self.open(&mut moving, pipeline, io, burst, now, &mut came),
             };
             if !over {
                 self.moving.push(moving);
@@ -197,7 +199,8 @@ impl Member {
     fn receive_parcels(&mut self) {
         for parcels in self.parcels_from.iter_mut().flatten() {
             while let Ok(parcel) = parcels.pop() {
-                let Some(moving) = self.moving.iter_mut().find(|moving| moving.bucket == parcel.bucket) else {
+                let Some(moving) = self.moving.iter_mut().find(|moving| moving.bucket == parcel.bucket)
+                else {
                     continue;
                 };
                 if parcel.refused {
@@ -266,7 +269,8 @@ impl Member {
                 (port, bytes)
             })
             .collect();
-        let between = |to| self.shared.given[self.shared.between(self.number(), to)].0.load(Ordering::Relaxed);
+        let between =
+            |to| self.shared.given[self.shared.between(self.number(), to)].0.load(Ordering::Relaxed);
         let given = (0..self.shared.workers).map(between).collect();
         let parcel = Box::new(Parcel { bucket, refused, conns, datagrams, frames, given });
         let peer = usize::from(moving.peer);
@@ -355,5 +359,16 @@ impl Member {
                 None => lose(stats, &mut self.counters),
             }
         }
+    }
+}
+
+impl Pipeline {
+    /// Puts a connection in that was another worker's.
+    fn bring(&mut self, conn: Carried, now: Instant) {
+        let Self { conntrack, events, stats, .. } = self;
+        conntrack.bring(conn, &mut |conn, reason| {
+            stats.connections_closed += 1;
+            events.record(events::closed(conn, reason, now));
+        });
     }
 }

@@ -27,7 +27,7 @@ const NOTES: usize = 1 << 14;
 /// The bucket of a flow's hash. Its bits are those that neither choose a group of the connection table (the low ones)
 /// nor are the tag in it (the highest seven): a worker's table is filled evenly though it has some buckets only.
 #[inline]
-pub(super) const fn bucket_of(hash: u64) -> u8 {
+pub(crate) const fn bucket_of(hash: u64) -> u8 {
     (hash >> 48) as u8
 }
 
@@ -103,7 +103,7 @@ impl Steerer {
     /// Takes note of moves. What was steered before must be where its worker receives it.
     #[inline]
     pub fn refresh(&mut self) {
-        let epoch = self.shared.epoch.load(Ordering::Acquire);
+        let epoch = self.shared.epoch.0.load(Ordering::Acquire);
         if epoch == self.seen {
             return;
         }
