@@ -2,6 +2,7 @@
 # Builds the committed kernel programs from their sources:
 #   crates/xdp-redirect/redirect.bpf.o   from crates/xdp-redirect/ebpf   (the appliance's)
 #   benches/tc-policy/policy.bpf.o       from benches/tc-policy          (a contender of the comparisons)
+#   benches/frame-program/generate.bpf.o from benches/frame-program      (makes the comparisons' small frames)
 #
 #   scripts/build-ebpf.sh           rebuild and replace the committed objects
 #   scripts/build-ebpf.sh --check   rebuild and fail if instructions, maps or relocations differ from the committed ones
@@ -71,3 +72,4 @@ build() {
 
 build crates/xdp-redirect/ebpf redirect xdp.frags crates/xdp-redirect/redirect.bpf.o
 build benches/tc-policy policy classifier benches/tc-policy/policy.bpf.o
+build benches/frame-program generate xdp benches/frame-program/generate.bpf.o

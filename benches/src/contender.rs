@@ -109,7 +109,13 @@ impl Contender {
     /// Whether pods keep checksum and segmentation offload: not where AF_XDP copies frames.
     #[must_use]
     pub const fn keeps_offloads(self) -> bool {
-        !matches!(self, Self::Sluice(_) | Self::SluiceSilent | Self::SluiceJumbo | Self::Bare)
+        !self.has_xdp()
+    }
+
+    /// Whether it attaches an XDP program to the pods' host interfaces.
+    #[must_use]
+    pub const fn has_xdp(self) -> bool {
+        matches!(self, Self::Sluice(_) | Self::SluiceSilent | Self::SluiceJumbo | Self::Bare)
     }
 
     /// CPUs of client and server: a forwarder that spins has CPU 1 to itself.

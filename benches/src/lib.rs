@@ -3,6 +3,7 @@
 //! `bench_report` writes what they found. Benches of single stages are in `micro`.
 
 pub mod aims;
+pub mod axis;
 pub mod bed;
 pub mod chart;
 pub mod contender;

@@ -96,6 +96,11 @@ impl Table {
         }
     }
 
+    /// Takes a contender out.
+    pub fn remove(&mut self, contender: &str) {
+        self.rows.retain(|row| row.contender != contender);
+    }
+
     /// The samples of a contender; none where it did not take part.
     #[must_use]
     pub fn of(&self, contender: &str) -> &[Sample] {
@@ -199,10 +204,12 @@ impl Run {
         self.notes.push((what.to_owned(), text));
     }
 
-    /// Adds a table, and prints it.
+    /// Adds a table with something in it, and prints it.
     pub fn finish(&mut self, table: Table) {
-        table.print();
-        self.tables.push(table);
+        if !table.rows.is_empty() {
+            table.print();
+            self.tables.push(table);
+        }
     }
 
     /// Writes it as JSON.

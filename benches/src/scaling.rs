@@ -55,7 +55,8 @@ pub fn sections(page: &mut String, files: &mut Vec<(String, String)>, runs: &[Ru
             let lines: Vec<&Series> =
                 all().filter(|other| other.axis == axis && other.unit == series.unit).collect();
             if let Some(svg) = chart(&lines)? {
-                let name = format!("bench-scaling-{}.svg", crate::page::slug(&format!("{axis} {}", series.unit)));
+                let name =
+                    format!("bench-scaling-{}.svg", crate::page::slug(&format!("{axis} {}", series.unit)));
                 let _ok = write!(page, "\n![{} by number of {axis}]({name})\n", series.unit);
                 files.push((name, svg));
             }
@@ -168,7 +169,9 @@ mod tests {
         assert_eq!(names, ["bench-scaling-pods-ns-frame.svg", "bench-scaling-pods-of-a-core.svg"]);
         assert!(files[0].1.contains("between pods") && files[0].1.contains("in memory"), "{}", files[0].1);
         assert_eq!(page.matches("## Cost by number of pods\n").count(), 1, "{page}");
-        for expected in ["`first`", "`second`", "`third`", "`fourth`", "| 110 | 310 (310–310) | 1.03 (1.03–1.03) |"] {
+        for expected in
+            ["`first`", "`second`", "`third`", "`fourth`", "| 110 | 310 (310–310) | 1.03 (1.03–1.03) |"]
+        {
             assert!(page.contains(expected), "no {expected} in\n{page}");
         }
         assert!(page.contains("## Cost by number of workers\n"), "{page}");

@@ -22,14 +22,24 @@ const SOURCES: u32 = 50_000;
 /// The first destination port.
 const FIRST_DESTINATION: u32 = 9;
 
-/// Indices of `SETTINGS`: the interface, the number of flows, and the sum of the frame's UDP pseudo-header and payload.
-const INTERFACE: u32 = 0;
-const FLOWS: u32 = 1;
-const SUM: u32 = 2;
+/// What the loader sets.
+#[repr(C)]
+#[derive(Copy, Clone)]
+pub struct Settings {
+    /// The interface.
+    interface: u32,
+    /// The first flow, and how many there are.
+    first: u32,
+    flows: u32,
+    /// The sum of the frame's UDP pseudo-header and payload.
+    sum: u32,
+    /// 1: the frames are answers, from the destination port to the source port.
+    answers: u32,
+}
 
 /// What the loader sets.
 #[map]
-static SETTINGS: Array<u32> = Array::with_max_entries(3, 0);
+static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 /// The state of the random numbers.
 #[map]
 static RANDOM: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
@@ -37,33 +47,32 @@ static RANDOM: PerCpuArray<u32> = PerCpuArray::with_max_entries(1, 0);
 /// Makes one frame.
 #[xdp]
 pub fn generate(ctx: XdpContext) -> u32 {
-    let (Some(&interface), Some(&flows), Some(&sum)) =
-        (SETTINGS.get(INTERFACE), SETTINGS.get(FLOWS), SETTINGS.get(SUM))
-    else {
-        return xdp_action::XDP_ABORTED;
-    };
+    let Some(&settings) = SETTINGS.get(0) else { return xdp_action::XDP_ABORTED };
     let Some(random) = RANDOM.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
-    if ctx.data() + HEADERS > ctx.data_end() {
-        return xdp_action::XDP_ABORTED;
-    }
     // SAFETY: the slot belongs to this CPU, and the program does not interrupt itself.
     let number = unsafe {
         *random = (*random).wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         *random
     };
-    let flow = ((u64::from(number) * u64::from(flows)) >> 32) as u32;
-    let (source, destination) = (FIRST_SOURCE + flow % SOURCES, FIRST_DESTINATION + flow / SOURCES);
-    let mut sum = sum + source + destination;
+    let flow = settings.first + ((u64::from(number) * u64::from(settings.flows)) >> 32) as u32;
+    let (client, server) = (FIRST_SOURCE + flow % SOURCES, FIRST_DESTINATION + flow / SOURCES);
+    let (source, destination) = if settings.answers == 1 { (server, client) } else { (client, server) };
+    let mut sum = settings.sum + source + destination;
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
+    // Read once: the verifier knows the bounds of what was compared, and of nothing else.
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + HEADERS > end {
+        return xdp_action::XDP_ABORTED;
+    }
     // SAFETY: the bytes lie before data_end, which the verifier checks again.
-    let headers = unsafe { &mut *(ctx.data() as *mut [u8; HEADERS]) };
+    let headers = unsafe { &mut *(start as *mut [u8; HEADERS]) };
     for (at, word) in [(34, source), (36, destination), (40, !sum)] {
         headers[at] = (word >> 8) as u8;
         headers[at + 1] = word as u8;
     }
     // SAFETY: the helper has no preconditions beyond the hook.
-    unsafe { bpf_redirect(interface, 0) as u32 }
+    unsafe { bpf_redirect(settings.interface, 0) as u32 }
 }
 
 #[cfg(not(test))]

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod crowd;
 pub mod machine;
 pub mod node;
 pub mod ratio;

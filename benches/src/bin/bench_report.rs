@@ -6,8 +6,8 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use sluice_benches::{page, scaling};
 use sluice_benches::report::Run;
+use sluice_benches::{page, scaling};
 use std::path::PathBuf;
 
 #[derive(Parser)]

@@ -9,14 +9,17 @@ use anyhow::Result;
 use clap::Parser;
 use sluice_benches::bed::{Bed, Beds};
 use sluice_benches::contender::Contender;
+use sluice_benches::frames::How;
 use sluice_benches::netperf::{self, Test};
 use sluice_benches::report::{Run, Table};
 use sluice_benches::sample::Sample;
-use sluice_benches::{aims, frames, idle};
+use sluice_benches::{aims, frames};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 const JUMBO: &str = "TCP_STREAM, MTU 9000 against 1500";
 const SMALL: &str = "60-byte frames";
+const SMALLER: &str = "60-byte frames, made by the kernel";
 
 #[derive(Parser)]
 struct Args {
@@ -29,7 +32,7 @@ struct Args {
     /// Seconds of each sample.
     #[arg(long, default_value_t = 2)]
     seconds: u32,
-    /// Only the tests whose name contains this: TCP_RR, TCP_CRR, UDP_RR, TCP_STREAM, MTU, frames, idle.
+    /// Only the tests whose name contains this: TCP_RR, TCP_CRR, UDP_RR, TCP_STREAM, MTU, frames.
     #[arg(long, default_value = "")]
     only: String,
     /// Only the contenders whose name contains one of these; the first one of all always takes part.
@@ -63,7 +66,7 @@ impl Args {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let mut beds = Beds::new(&args.sluice);
     let mut run = Run::new(args.rounds, args.seconds)?;
@@ -72,55 +75,67 @@ fn main() -> Result<()> {
         if !args.takes(test.name()) {
             continue;
         }
-        let seconds = args.seconds;
-        let mut table = rounds(&mut beds, &args, test.name(), test.unit(), &everybody, |bed| {
-            netperf::run(bed, test, seconds)
-        })?;
+        let mut table = rounds(&mut beds, &mut run, test.name(), test.unit(), &everybody, |bed| {
+            netperf::run(bed, test, args.seconds)
+        });
         table.aims = aims::of_conversations(test, &table);
         run.finish(table);
     }
     if args.takes(JUMBO) {
         let contenders = [Contender::SluiceJumbo, Contender::KernelNoOffload, Contender::Kernel];
-        let mut table = rounds(&mut beds, &args, JUMBO, "Mb", &contenders, |bed| {
+        let mut table = rounds(&mut beds, &mut run, JUMBO, "Mb", &contenders, |bed| {
             netperf::run(bed, Test::Stream, args.seconds)
-        })?;
+        });
         table.aims = aims::of_jumbo(&table);
         run.finish(table);
     }
-    if args.takes(SMALL) {
-        let contenders: Vec<Contender> =
-            everybody.iter().copied().filter(|contender| *contender != Contender::KernelOneCpu).collect();
-        let mut table =
-            rounds(&mut beds, &args, SMALL, "frame", &contenders, |bed| frames::run(bed, args.seconds))?;
-        table.aims = aims::of_frames(&table);
-        run.finish(table);
-    }
-    if args.takes("idle") {
-        drop(beds);
-        run.note("idle CPU of the adaptive mode", idle::run(&args.sluice)?);
+    let all: Vec<Contender> =
+        everybody.iter().copied().filter(|contender| *contender != Contender::KernelOneCpu).collect();
+    let xdp: Vec<Contender> = all.iter().copied().filter(|contender| contender.has_xdp()).collect();
+    for (name, how, contenders) in [(SMALL, How::Socket, all), (SMALLER, How::Kernel, xdp)] {
+        if args.takes(name) {
+            let mut table = rounds(&mut beds, &mut run, name, "frame", &contenders, |bed| {
+                frames::run(bed, how, args.seconds)
+            });
+            table.aims = aims::of_frames(&table, how);
+            run.finish(table);
+        }
     }
     if let Some(path) = &args.json {
         run.save(path)?;
     }
-    Ok(())
+    Ok(if run.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The rounds of one comparison: each contender once in each.
+/// The rounds of one comparison: each contender once in each. Who fails twice in a round is left out from then on.
 fn rounds(
     beds: &mut Beds,
-    args: &Args,
+    run: &mut Run,
     name: &str,
     unit: &str,
     contenders: &[Contender],
     measure: impl Fn(&Bed) -> Result<Sample>,
-) -> Result<Table> {
+) -> Table {
     let reference = contenders.first().map(|contender| contender.name()).unwrap_or_default();
     let mut table = Table::new(name, unit, &reference);
-    for _ in 0..args.rounds {
-        for contender in contenders {
-            let sample = beds.with(*contender, &measure)?;
-            table.add(&contender.name(), contender.series(), sample);
-        }
+    let mut able = contenders.to_vec();
+    for _ in 0..run.rounds {
+        able.retain(|contender| {
+            let mut sample = beds.with(*contender, &measure);
+            if let Err(error) = &sample {
+                eprintln!("{name}: once more: {error:#}");
+                sample = beds.with(*contender, &measure);
+            }
+            match sample {
+                Ok(sample) => table.add(&contender.name(), contender.series(), sample),
+                Err(error) => {
+                    run.fail(name, &error);
+                    table.remove(&contender.name());
+                    return false;
+                }
+            }
+            true
+        });
     }
-    Ok(table)
+    table
 }

@@ -9,12 +9,14 @@
 use anyhow::Result;
 use clap::Parser;
 use sluice_benches::l7::aims::{self, Aims};
-use sluice_benches::l7::gate::{Contender, Gate, Nodes};
+use sluice_benches::l7::gate::{Contender, Gate, Node, Nodes};
 use sluice_benches::l7::proxy::Proxy;
 use sluice_benches::l7::sample::{self, Load};
 use sluice_benches::l7::speech::Speech;
 use sluice_benches::report::{Run, Table};
+use sluice_benches::sample::Sample;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 const DOWNLOAD: &str = "Download, one connection";
 
@@ -97,7 +99,7 @@ const COMPARISONS: [Comparison; 5] = [
     },
 ];
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let proxies = find_proxies(&args);
     let mut run = Run::new(args.rounds, args.seconds)?;
@@ -107,13 +109,13 @@ fn main() -> Result<()> {
         let download = speech == Speech::Http1 && DOWNLOAD.contains(&args.only);
         if !wanted.is_empty() || download {
             let proxies = if speech.proxies_read() { proxies.as_slice() } else { &[] };
-            compare(&args, proxies, speech, &wanted, download, &mut run)?;
+            compare(&args, proxies, speech, &wanted, download, &mut run);
         }
     }
     if let Some(path) = &args.json {
         run.save(path)?;
     }
-    Ok(())
+    Ok(if run.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The proxies that are here, with their programs.
@@ -139,7 +141,7 @@ fn compare(
     wanted: &[&Comparison],
     download: bool,
     run: &mut Run,
-) -> Result<()> {
+) {
     let mut contenders = Contender::ALL.to_vec();
     contenders.retain(|contender| {
         let name = contender.name();
@@ -158,32 +160,59 @@ fn compare(
             gates.push((gate, program.clone()));
         }
     }
-    let mut nodes = Nodes::new(speech, &gates)?;
+    let (mut nodes, missing) = Nodes::new(speech, &gates);
+    for (gate, error) in missing {
+        run.fail(&format!("{gate:?}"), &error);
+        contenders.retain(|contender| contender.gate() != gate);
+    }
     for Comparison { name, unit, connections, streams, aims, .. } in wanted {
         let load = Load { connections: *connections, streams: *streams, seconds: args.seconds };
+        let warm = Load { seconds: 1, ..load };
         // Caches, neighbours and lazily built tables are nobody's figures.
-        for contender in &contenders {
-            nodes.with(*contender, |node| sample::messages(node, *contender, Load { seconds: 1, ..load }))?;
-        }
-        let mut table = Table::new(name, unit, Contender::REFERENCE.name());
-        for _ in 0..args.rounds {
-            for contender in &contenders {
-                let sample = nodes.with(*contender, |node| sample::messages(node, *contender, load))?;
-                table.add(contender.name(), None, sample);
-            }
-        }
+        let mut table = rounds(&mut nodes, run, name, unit, &contenders, |node, contender, round| {
+            sample::messages(node, contender, if round == 0 { warm } else { load })
+        });
         table.aims = aims::of_messages(&table, *aims);
         run.finish(table);
     }
     if download {
-        let mut table = Table::new(DOWNLOAD, "Mb", Contender::REFERENCE.name());
-        for _ in 0..args.rounds {
-            for contender in &contenders {
-                table.add(contender.name(), None, nodes.with(*contender, sample::download)?);
-            }
-        }
+        let mut table =
+            rounds(&mut nodes, run, DOWNLOAD, "Mb", &contenders, |node, _, _| sample::download(node));
         table.aims = aims::of_download(&table);
         run.finish(table);
     }
-    Ok(())
+}
+
+/// The rounds of one comparison behind one, numbered 0, that does not count: each contender once in each. Who fails twice in
+/// a round is left out from then on.
+fn rounds(
+    nodes: &mut Nodes,
+    run: &mut Run,
+    name: &str,
+    unit: &str,
+    contenders: &[Contender],
+    measure: impl Fn(&Node, Contender, usize) -> Result<Sample>,
+) -> Table {
+    let mut table = Table::new(name, unit, Contender::REFERENCE.name());
+    let mut able = contenders.to_vec();
+    for round in 0..=run.rounds {
+        able.retain(|contender| {
+            let mut sample = nodes.with(*contender, |node| measure(node, *contender, round));
+            if let Err(error) = &sample {
+                eprintln!("{name}: once more: {error:#}");
+                sample = nodes.with(*contender, |node| measure(node, *contender, round));
+            }
+            match sample {
+                Ok(sample) if round > 0 => table.add(contender.name(), None, sample),
+                Ok(_) => {}
+                Err(error) => {
+                    run.fail(name, &error);
+                    table.remove(contender.name());
+                    return false;
+                }
+            }
+            true
+        });
+    }
+    table
 }

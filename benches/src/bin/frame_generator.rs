@@ -24,8 +24,6 @@ const CHECKSUM: usize = 40;
 /// As in the kernel's program: source ports of a destination port, and the first of both.
 const SOURCES: u32 = 50_000;
 const FIRST: (u32, u32) = (10_000, 9);
-/// `BPF_F_TEST_XDP_LIVE_FRAMES` of linux/bpf.h.
-const LIVE_FRAMES: u32 = 1 << 1;
 /// Frames of one call, and of one pass within it; a veth's ring has room for 256.
 const CALL: u32 = 1 << 17;
 const PASS: u32 = 64;
@@ -51,6 +49,12 @@ struct Args {
     /// Different pairs of ports.
     #[arg(long, default_value_t = 1024)]
     flows: u32,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    first: u32,
+    /// Send answers: from the destination port to the source port.
+    #[arg(long)]
+    answers: bool,
     /// The interface to send on.
     interface: String,
     /// Ethernet address of the next hop.
@@ -62,10 +66,26 @@ struct Args {
 }
 
 /// A frame without ports, and the sum of its UDP datagram.
+#[derive(Copy, Clone)]
 struct Template {
     bytes: [u8; 60],
     sum: u32,
+    answers: bool,
 }
+
+/// As in the kernel's program.
+#[repr(C)]
+#[derive(Copy, Clone)]
+struct Settings {
+    interface: u32,
+    first: u32,
+    flows: u32,
+    sum: u32,
+    answers: u32,
+}
+
+// SAFETY: five words and nothing between them.
+unsafe impl aya::Pod for Settings {}
 
 impl Template {
     fn new(args: &Args) -> Result<Self> {
@@ -81,12 +101,13 @@ impl Template {
         let mut bytes = [0; 60];
         emit::udp(&mut bytes, &envelope, 0, 0, &PAYLOAD);
         let sum = u32::from(!u16::from_be_bytes([bytes[CHECKSUM], bytes[CHECKSUM + 1]]));
-        Ok(Self { bytes, sum })
+        Ok(Self { bytes, sum, answers: args.answers })
     }
 
     /// The frame of one flow.
     fn write(&self, flow: u32, to: &mut [u8]) {
-        let (source, destination) = (FIRST.0 + flow % SOURCES, FIRST.1 + flow / SOURCES);
+        let (client, server) = (FIRST.0 + flow % SOURCES, FIRST.1 + flow / SOURCES);
+        let (source, destination) = if self.answers { (server, client) } else { (client, server) };
         let mut sum = self.sum + source + destination;
         sum = (sum & 0xffff) + (sum >> 16);
         sum = (sum & 0xffff) + (sum >> 16);
@@ -123,23 +144,19 @@ fn by_kernel(args: &Args, template: &Template, index: u32) -> Result<u64> {
         .load(aya::include_bytes_aligned!("../../frame-program/generate.bpf.o"))
         .context("loading the program")?;
     {
-        let mut settings: Array<_, u32> =
-            ebpf.map_mut("SETTINGS").context("no map SETTINGS")?.try_into()?;
-        for (at, value) in (0..).zip([index, args.flows, template.sum]) {
-            settings.set(at, value, 0)?;
-        }
+        let mut map: Array<_, Settings> = ebpf.map_mut("SETTINGS").context("no map SETTINGS")?.try_into()?;
+        let Args { first, flows, answers, .. } = *args;
+        let settings =
+            Settings { interface: index, first, flows, sum: template.sum, answers: u32::from(answers) };
+        map.set(0, settings, 0)?;
     }
     let program: &mut Xdp = ebpf.program_mut("generate").context("no program")?.try_into()?;
     program.load()?;
     let (start, mut sent) = (Instant::now(), 0);
     while start.elapsed() < Duration::from_secs(args.seconds) {
-        let attrs = TestRunAttrs { batch_size: PASS, flags: LIVE_FRAMES, ..TestRunAttrs::default() };
-        let options = TestRunOptions {
-            data_in: Some(&template.bytes),
-            repeat: CALL,
-            attrs,
-            ..TestRunOptions::default()
-        };
+        let attrs = TestRunAttrs::new().xdp_live_frames(PASS);
+        let options =
+            TestRunOptions { data_in: Some(&template.bytes), repeat: CALL, attrs, ..TestRunOptions::new() };
         program.test_run(options).context("making frames")?;
         sent += u64::from(CALL);
     }
@@ -155,7 +172,7 @@ fn by_socket(args: &Args, template: &Template, index: u32) -> Result<u64> {
             let Some(mut frame) = io.alloc(PortId(0), 60) else { break };
             random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let flow = (u64::from(random) * u64::from(args.flows)) >> 32;
-            template.write(flow as u32, io.bytes_mut(&mut frame));
+            template.write(args.first + flow as u32, io.bytes_mut(&mut frame));
             match io.send(PortId(0), frame) {
                 Ok(()) => sent += 1,
                 Err(frame) => {
@@ -180,8 +197,14 @@ mod tests {
         let of = |source, destination| testing::udp(src, dst, source, destination, &PAYLOAD);
         let empty = of(0, 0);
         let sum = u32::from(!u16::from_be_bytes([empty[CHECKSUM], empty[CHECKSUM + 1]]));
-        let template = Template { bytes: empty.try_into().expect("60 bytes"), sum };
-        for (flow, source, destination) in [(0, 10_000, 9), (49_999, 59_999, 9), (50_000, 10_000, 10), (99_999, 59_999, 10)] {
+        let bytes = empty.try_into().expect("60 bytes");
+        let template = Template { bytes, sum, answers: false };
+        let mut answer = [0; 60];
+        Template { answers: true, ..template }.write(50_001, &mut answer);
+        assert_eq!(answer[..], of(10, 10_001)[..]);
+        for (flow, source, destination) in
+            [(0, 10_000, 9), (49_999, 59_999, 9), (50_000, 10_000, 10), (99_999, 59_999, 10)]
+        {
             let mut frame = [0; 60];
             template.write(flow, &mut frame);
             assert_eq!(frame[..], of(source, destination)[..], "flow {flow}");

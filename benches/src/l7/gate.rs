@@ -309,15 +309,17 @@ impl Node {
 pub struct Nodes(Vec<Node>);
 
 impl Nodes {
-    /// Builds them: one for each of these gates, with its program.
-    ///
-    /// # Errors
-    /// As [`Node::new`].
-    pub fn new(speech: Speech, gates: &[(Gate, PathBuf)]) -> Result<Self> {
-        let build = |(gate, program): &(Gate, PathBuf)| {
-            Node::new(*gate, speech, program).with_context(|| format!("{gate:?}"))
-        };
-        Ok(Self(gates.iter().map(build).collect::<Result<_>>()?))
+    /// Builds them: one for each of these gates, with its program. Also who could not be built, and why.
+    #[must_use]
+    pub fn new(speech: Speech, gates: &[(Gate, PathBuf)]) -> (Self, Vec<(Gate, anyhow::Error)>) {
+        let (mut nodes, mut missing) = (Vec::new(), Vec::new());
+        for (gate, program) in gates {
+            match Node::new(*gate, speech, program) {
+                Ok(node) => nodes.push(node),
+                Err(error) => missing.push((*gate, error)),
+            }
+        }
+        (Self(nodes), missing)
     }
 
     /// Runs `measure` on one contender while the others stand still, once the contender has proved what it is.
