@@ -10,9 +10,8 @@
 set -eu
 
 # What to have, as `command-or-file:package`; a package is installed only if its command or file is missing.
-# The C tools build the vendored libxdp, libbpf and libelf parts of the AF_XDP socket crate (clang brings libclang).
-BUILD="cc:gcc make:make clang:clang m4:m4 pkg-config:pkg-config /usr/include/libelf.h:libelf-dev \
-/usr/include/zlib.h:zlib1g-dev /usr/include/linux/if_xdp.h:linux-libc-dev /usr/include/stdlib.h:libc6-dev"
+# The C compiler links, and builds parts of the cryptography.
+BUILD="cc:gcc make:make /usr/include/stdlib.h:libc6-dev"
 DEMO="ip:iproute2 ethtool:ethtool ping:iputils-ping nsenter:util-linux nft:nftables curl:curl python3:python3 \
 dig:bind9-dnsutils dnsmasq:dnsmasq-base nginx:nginx-light psql:postgresql-client"
 # Good to have; the demo uses a small peer of its own where it cannot be installed.

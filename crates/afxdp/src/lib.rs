@@ -25,10 +25,12 @@ mod owner;
 mod pool;
 mod port;
 mod retire;
+mod ring;
 mod sizes;
 mod socket;
 mod sys;
 mod wait;
+mod xsk;
 mod xsk_io;
 
 pub use error::OpenError;

@@ -1,38 +1,52 @@
 //! The packet memory: chunks, their owners, chains of chunks, and the only way to their bytes.
 
-use xsk_rs::Umem;
-use xsk_rs::umem::frame::FrameDesc;
+use std::sync::Arc;
+
+use packet::ChecksumRequest;
 
 use crate::owner::{Owner, Slot};
+use crate::ring::{Desc, Producer};
 use crate::sizes::CHUNK_SIZE;
+use crate::sys::Mapping;
+use crate::xsk::{CONTINUED, METADATA, TXMD_CHECKSUM, WITH_METADATA};
 
 /// Ends a chain.
 const NONE: u32 = u32::MAX;
+/// Where the packet begins in a chunk of our own, as the kernel does it (`XDP_PACKET_HEADROOM`): room for metadata.
+const HEADROOM: u16 = 256;
 
-/// `XDP_PKT_CONTD` of if_xdp.h: the packet goes on in the next descriptor.
-pub(crate) const CONTINUED: u32 = 1;
+/// What is known of a chunk.
+#[derive(Copy, Clone)]
+struct Chunk {
+    /// The next chunk of the same frame.
+    next: u32,
+    /// Where the packet's bytes begin in the chunk, and how many there are; together at most `CHUNK_SIZE`.
+    start: u16,
+    len: u16,
+    owner: Owner,
+    /// Descriptor options of the first chunk on the way out.
+    options: u16,
+}
 
 /// All chunks of one UMEM.
 ///
-/// Invariant: a chunk whose owner is `FREE`, `USER` or `USER_REST` is in no ring, so the kernel does not touch it.
+/// Invariants: a chunk whose owner is `FREE`, `USER` or `USER_REST` is in no ring, so the kernel does not touch it; the
+/// memory has `chunks.len()` chunks of `CHUNK_SIZE`.
 pub(crate) struct Pool {
-    umem: Umem,
-    /// The current descriptor of each chunk: where its packet data begin and how long they are.
-    descs: Vec<FrameDesc>,
-    owner: Vec<Owner>,
-    /// The next chunk of the same frame.
-    next: Vec<u32>,
+    memory: Arc<Mapping>,
+    chunks: Vec<Chunk>,
     free: Vec<u32>,
     /// Frames in the caller's hands.
     outstanding: usize,
 }
 
 impl Pool {
-    pub(crate) fn new(umem: Umem, descs: Vec<FrameDesc>) -> Self {
-        let chunks = descs.len();
+    pub(crate) fn new(memory: Arc<Mapping>) -> Self {
+        let count = memory.len() / CHUNK_SIZE as usize;
+        let unused = Chunk { next: NONE, start: HEADROOM, len: 0, owner: Owner::FREE, options: 0 };
         // The lowest chunk is taken first, and what was freed last is taken next: it is still in the cache.
-        let free = (0..chunks as u32).rev().collect();
-        Self { umem, descs, owner: vec![Owner::FREE; chunks], next: vec![NONE; chunks], free, outstanding: 0 }
+        let free = (0..count as u32).rev().collect();
+        Self { memory, chunks: vec![unused; count], free, outstanding: 0 }
     }
 
     /// Chunks in the pool.
@@ -45,66 +59,59 @@ impl Pool {
         self.outstanding
     }
 
-    /// Takes up to `staging.len()` chunks for receiving on `slot` and leaves at least `keep` in the pool.
-    pub(crate) fn take_for_fill(&mut self, slot: Slot, keep: usize, staging: &mut [FrameDesc]) -> usize {
-        let count = staging.len().min(self.free.len().saturating_sub(keep));
-        for place in &mut staging[..count] {
-            let index = self.free.pop().expect("counted above") as usize;
-            self.owner[index] = Owner::fill(slot);
-            *place = self.descs[index];
+    /// Takes up to `want` chunks into the FILL ring of `slot` and leaves at least `keep` in the pool. Answers how many.
+    #[inline]
+    pub(crate) fn fill(&mut self, slot: Slot, want: u32, keep: usize, ring: &mut Producer<u64>) -> u32 {
+        let count = (want as usize).min(self.free.len().saturating_sub(keep));
+        for index in self.free.drain(self.free.len() - count..).rev() {
+            self.chunks[index as usize].owner = Owner::fill(slot);
+            ring.put(u64::from(index) * u64::from(CHUNK_SIZE));
         }
-        count
+        ring.publish();
+        count as u32
     }
 
-    /// Takes back chunks that a ring did not accept after all.
-    pub(crate) fn untake(&mut self, staging: &[FrameDesc]) {
-        for desc in staging {
-            self.put(chunk_of(desc));
-        }
-    }
-
-    /// Notes that the kernel handed up `desc` on `slot`. `None` if that chunk was not the kernel's to give.
-    pub(crate) fn arrived(&mut self, slot: Slot, desc: &FrameDesc) -> Option<u32> {
-        let index = chunk_of(desc);
-        let at = index as usize;
-        if *self.owner.get(at)? != Owner::fill(slot) {
+    /// Notes that the kernel handed up `desc` on `slot`. `None` if that chunk was not the kernel's to give, or the bytes
+    /// do not lie in it with room for metadata before them.
+    #[inline]
+    pub(crate) fn arrived(&mut self, slot: Slot, desc: Desc) -> Option<u32> {
+        let index = chunk_of(desc.addr);
+        let chunk = self.chunks.get_mut(index as usize)?;
+        let start = (desc.addr % u64::from(CHUNK_SIZE)) as u32;
+        let fits = start >= METADATA as u32 && (1..=CHUNK_SIZE - start).contains(&desc.len);
+        if chunk.owner != Owner::fill(slot) || !fits {
             return None;
         }
-        self.owner[at] = Owner::USER_REST;
-        self.descs[at] = *desc;
-        self.descs[at].set_options(0);
-        self.next[at] = NONE;
+        prefetch(self.memory.start().as_ptr().wrapping_add(desc.addr as usize));
+        *chunk = Chunk {
+            next: NONE,
+            start: start as u16,
+            len: desc.len as u16,
+            owner: Owner::USER_REST,
+            options: 0,
+        };
         Some(index)
     }
 
     /// Appends chunk `index` to the chain that ends at `tail`.
     pub(crate) fn link(&mut self, tail: u32, index: u32) {
-        self.next[tail as usize] = index;
+        self.chunks[tail as usize].next = index;
     }
 
     /// Hands the chain that begins at `head` to the caller.
     pub(crate) fn hand_out(&mut self, head: u32) {
-        self.owner[head as usize] = Owner::USER;
+        self.chunks[head as usize].owner = Owner::USER;
         self.outstanding += 1;
     }
 
     /// A fresh zeroed chunk of `len` bytes in the caller's hands.
     pub(crate) fn alloc(&mut self, len: usize) -> Option<u32> {
-        let index = *self.free.last()?;
-        let at = index as usize;
-        // SAFETY: the chunk's owner is FREE, so it is in no ring and nobody holds a reference to it; the borrow of
-        // `self` excludes others.
-        let (_, mut data) = unsafe { self.umem.frame_mut(&mut self.descs[at]) };
-        let mut cursor = data.cursor();
-        if len > cursor.buf_len() {
-            return None;
-        }
-        cursor.set_pos(len);
-        data.contents_mut().fill(0);
-        self.free.pop();
-        self.descs[at].set_options(0);
-        self.next[at] = NONE;
-        self.hand_out(index);
+        let len = u16::try_from(len).ok().filter(|len| *len <= CHUNK_SIZE as u16 - HEADROOM)?;
+        let index = self.free.pop()?;
+        self.chunks[index as usize] =
+            Chunk { next: NONE, start: HEADROOM, len, owner: Owner::USER, options: 0 };
+        self.outstanding += 1;
+        self.bytes_mut(index).fill(0);
         Some(index)
     }
 
@@ -112,6 +119,7 @@ impl Pool {
     ///
     /// # Panics
     /// When the caller does not own it.
+    #[inline]
     pub(crate) fn bytes(&self, head: u32) -> &[u8] {
         self.check(head);
         self.data(head)
@@ -121,17 +129,42 @@ impl Pool {
     ///
     /// # Panics
     /// When the caller does not own it.
+    #[inline]
     pub(crate) fn bytes_mut(&mut self, head: u32) -> &mut [u8] {
         self.check(head);
-        let at = head as usize;
-        // SAFETY: the owner is USER (checked above), so the chunk is in no ring and the kernel does not touch it; the
-        // exclusive borrow of `self` excludes every other path to it.
-        let (_, mut data) = unsafe { self.umem.frame_mut(&mut self.descs[at]) };
-        let bytes = data.contents_mut();
-        let (start, len) = (bytes.as_mut_ptr(), bytes.len());
-        // SAFETY: the same bytes, for as long as `self` is exclusively borrowed instead of only as long as the
-        // borrowed descriptor; the mapping lives as long as `self.umem`.
-        unsafe { std::slice::from_raw_parts_mut(start, len) }
+        let Chunk { start, len, .. } = self.chunks[head as usize];
+        // SAFETY: `start + len` is at most CHUNK_SIZE, so the bytes lie in the chunk and in the memory. The owner is USER
+        // (checked above), so the chunk is in no ring and the kernel does not touch it; the exclusive borrow of `self`
+        // excludes every other path to it.
+        unsafe { std::slice::from_raw_parts_mut(self.place(head, usize::from(start)), usize::from(len)) }
+    }
+
+    /// Writes before a frame what asks the kernel to complete its checksum. `false` if the field does not lie in the
+    /// first buffer.
+    ///
+    /// # Panics
+    /// When the caller does not own it.
+    #[inline]
+    pub(crate) fn ask_for_checksum(&mut self, head: u32, request: ChecksumRequest) -> bool {
+        self.check(head);
+        let Chunk { start, len, .. } = self.chunks[head as usize];
+        let end = u32::from(request.start) + u32::from(request.offset) + 2;
+        if usize::from(start) < METADATA || end > u32::from(len) {
+            return false;
+        }
+        // struct xsk_tx_metadata: flags, then csum_start and csum_offset of the union's request.
+        let mut metadata = [0u8; METADATA];
+        metadata[..8].copy_from_slice(&TXMD_CHECKSUM.to_ne_bytes());
+        metadata[8..10].copy_from_slice(&request.start.to_ne_bytes());
+        metadata[10..12].copy_from_slice(&request.offset.to_ne_bytes());
+        // SAFETY: `start` is at least METADATA, so the bytes before it lie in the same chunk, which is the caller's as in
+        // `bytes_mut`.
+        let place = unsafe {
+            std::slice::from_raw_parts_mut(self.place(head, usize::from(start) - METADATA), METADATA)
+        };
+        place.copy_from_slice(&metadata);
+        self.chunks[head as usize].options = WITH_METADATA as u16;
+        true
     }
 
     /// Every buffer of a frame in order.
@@ -144,34 +177,35 @@ impl Pool {
     }
 
     /// Chunks of a frame.
+    #[inline]
     pub(crate) fn chunks(&self, head: u32) -> usize {
         self.chain(head).count()
     }
 
-    /// Moves a frame from the caller to `slot`'s transmissions and appends its descriptors to `pending`.
+    /// Moves a frame from the caller to `slot`'s transmissions and its descriptors to the TX ring.
     ///
     /// # Panics
     /// When the caller does not own it.
-    pub(crate) fn give_to_tx(&mut self, head: u32, slot: Slot, pending: &mut Vec<FrameDesc>) {
+    #[inline]
+    pub(crate) fn give_to_tx(&mut self, head: u32, slot: Slot, ring: &mut Producer<Desc>) {
         self.check(head);
         self.outstanding -= 1;
         let mut index = head;
         while index != NONE {
-            let at = index as usize;
-            self.owner[at] = Owner::tx(slot);
-            let mut desc = self.descs[at];
-            index = self.next[at];
-            if index != NONE {
-                desc.set_options(CONTINUED);
-            }
-            pending.push(desc);
+            let chunk = &mut self.chunks[index as usize];
+            chunk.owner = Owner::tx(slot);
+            let addr = u64::from(index) * u64::from(CHUNK_SIZE) + u64::from(chunk.start);
+            let more = if chunk.next == NONE { 0 } else { CONTINUED };
+            ring.put(Desc { addr, len: u32::from(chunk.len), options: u32::from(chunk.options) | more });
+            index = chunk.next;
         }
     }
 
     /// Takes back a chunk that `slot` completed. `false` if it was not in transmission there.
-    pub(crate) fn completed(&mut self, slot: Slot, desc: &FrameDesc) -> bool {
-        let index = chunk_of(desc);
-        if self.owner.get(index as usize) != Some(&Owner::tx(slot)) {
+    #[inline]
+    pub(crate) fn completed(&mut self, slot: Slot, addr: u64) -> bool {
+        let index = chunk_of(addr);
+        if self.chunks.get(index as usize).map(|chunk| chunk.owner) != Some(Owner::tx(slot)) {
             return false;
         }
         self.put(index);
@@ -192,7 +226,7 @@ impl Pool {
     pub(crate) fn put_chain(&mut self, head: u32) {
         let mut index = head;
         while index != NONE {
-            let next = self.next[index as usize];
+            let next = self.chunks[index as usize].next;
             self.put(index);
             index = next;
         }
@@ -202,12 +236,13 @@ impl Pool {
     /// Answers how many chunks were lost that way.
     pub(crate) fn reclaim(&mut self, slot: Slot, lose_tx: bool) -> usize {
         let mut lost = 0;
-        for at in 0..self.owner.len() {
-            if !self.owner[at].is_kernel(slot) {
+        for at in 0..self.chunks.len() {
+            let owner = &mut self.chunks[at].owner;
+            if !owner.is_kernel(slot) {
                 continue;
             }
-            if lose_tx && self.owner[at] == Owner::tx(slot) {
-                self.owner[at] = Owner::LOST;
+            if lose_tx && *owner == Owner::tx(slot) {
+                *owner = Owner::LOST;
                 lost += 1;
             } else {
                 self.put(at as u32);
@@ -216,35 +251,57 @@ impl Pool {
         lost
     }
 
+    #[inline]
     fn put(&mut self, index: u32) {
-        let at = index as usize;
-        self.owner[at] = Owner::FREE;
-        self.next[at] = NONE;
+        self.chunks[index as usize].owner = Owner::FREE;
         self.free.push(index);
     }
 
     fn chain(&self, head: u32) -> impl Iterator<Item = u32> {
         std::iter::successors(Some(head), |index| {
-            Some(self.next[*index as usize]).filter(|next| *next != NONE)
+            Some(self.chunks[*index as usize].next).filter(|next| *next != NONE)
         })
     }
 
     /// The one gate to the bytes.
     #[inline]
     fn check(&self, head: u32) {
-        let owner = self.owner[head as usize];
+        let owner = self.chunks[head as usize].owner;
         assert!(owner == Owner::USER, "chunk {head} belongs to {owner:?}, not to the caller");
     }
 
+    #[inline]
     fn data(&self, index: u32) -> &[u8] {
-        // SAFETY: callers have checked that the chunk, or the head of the chain it is in, is the caller's, so it is
-        // in no ring and the kernel does not write to it; mutable access needs `&mut self`. The descriptor was
-        // made by the UMEM or written by the kernel for this very chunk, so it lies in the mapping.
-        unsafe { self.umem.data(&self.descs[index as usize]) }.contents()
+        let Chunk { start, len, .. } = self.chunks[index as usize];
+        // SAFETY: `start + len` is at most CHUNK_SIZE, so the bytes lie in the chunk and in the memory. Callers have
+        // checked that the chunk, or the head of the chain it is in, is the caller's, so it is in no ring and the kernel
+        // does not write to it; mutable access needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(self.place(index, usize::from(start)), usize::from(len)) }
+    }
+
+    /// The address of byte `offset` of a chunk.
+    #[inline]
+    fn place(&self, index: u32, offset: usize) -> *mut u8 {
+        debug_assert!(offset < CHUNK_SIZE as usize);
+        // SAFETY: `index` is that of a chunk (it was used as such by every caller) and `offset` lies in one.
+        unsafe { self.memory.start().as_ptr().add(index as usize * CHUNK_SIZE as usize + offset) }
     }
 }
 
-/// The chunk that a descriptor lies in.
-pub(crate) fn chunk_of(desc: &FrameDesc) -> u32 {
-    (desc.addr() / CHUNK_SIZE as usize) as u32
+/// The chunk that an address lies in; one beyond all chunks where there is none.
+#[inline]
+fn chunk_of(addr: u64) -> u32 {
+    u32::try_from(addr / u64::from(CHUNK_SIZE)).unwrap_or(NONE)
+}
+
+/// Brings a packet's headers nearer while its descriptor is still being looked at: another core has written them.
+#[inline]
+fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint; no address is wrong.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
 }

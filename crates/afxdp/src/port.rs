@@ -1,18 +1,17 @@
 //! One socket on the packet path: receive, refill, transmit, take back.
 
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, RawFd};
 
 use packet::{Burst, Frame, PortId};
-use xsk_rs::umem::frame::FrameDesc;
-use xsk_rs::{CompQueue, FillQueue, RxQueue, TxQueue};
 
 use crate::owner::Slot;
 use crate::pool::Pool;
-use crate::socket::{PortSocket, SocketMode};
+use crate::socket::{Lease, PortSocket, SocketMode};
 use crate::sys::{self, Kick};
+use crate::xsk::{CONTINUED, Xsk};
 
 /// Descriptors moved at a time.
-pub(crate) const BATCH: usize = 32;
+pub(crate) const BATCH: u32 = 32;
 /// Chunks that refilling leaves in the pool, so that answers can always be made.
 const KEEP: usize = 64;
 /// Longest pause between attempts on a port that takes nothing: 2^6 flushes, or milliseconds when asleep.
@@ -25,32 +24,35 @@ pub(crate) const MAX_CHAIN: usize = 18;
 /// Invariants: `filled` and `in_flight` never exceed the ring length, so no ring, the completion ring included,
 /// can overflow.
 pub(crate) struct Port {
+    pub(crate) xsk: Xsk,
     pub(crate) id: PortId,
     pub(crate) slot: Slot,
-    pub(crate) fd: RawFd,
-    pub(crate) rx: RxQueue,
-    pub(crate) tx: TxQueue,
-    pub(crate) fill: FillQueue,
-    pub(crate) comp: CompQueue,
-    pub(crate) mode: SocketMode,
-    pub(crate) copies_tx: bool,
+    /// The socket is no longer bound.
+    pub(crate) dead: bool,
+    /// The TX ring holds descriptors that the kernel has not taken.
+    pub(crate) unsent: bool,
+    /// The port is in the list of those to be flushed.
+    pub(crate) listed: bool,
+    /// Whoever sleeps is woken by this socket.
+    pub(crate) watched: bool,
+    /// The kernel completes checksums that are asked for in transmit metadata.
+    pub(crate) sums: bool,
+    backoff: u8,
     ring: u32,
+    /// Frames that have passed since the socket is watched.
+    pub(crate) passed: u32,
     /// Chunks that the kernel holds for receiving (FILL ring, RX ring).
     pub(crate) filled: u32,
     /// Chunks accepted for transmission and not completed.
     pub(crate) in_flight: u32,
-    /// Accepted, not yet in the TX ring.
-    pub(crate) pending: Vec<FrameDesc>,
-    /// The TX ring holds descriptors that the kernel has not taken.
-    pub(crate) unsent: bool,
     /// Flushes to sit out before the next attempt.
     skip: u32,
-    backoff: u8,
     /// The beginning of a packet whose end has not arrived.
     pub(crate) partial: Option<Partial>,
-    /// The socket is no longer bound.
-    pub(crate) dead: bool,
-    staging: [FrameDesc; BATCH],
+    pub(crate) mode: SocketMode,
+    pub(crate) copies_tx: bool,
+    // Last: the queue is free when the socket is closed.
+    _lease: Lease,
 }
 
 /// A packet of several buffers, not complete yet.
@@ -73,103 +75,98 @@ pub(crate) struct Sent {
 pub(crate) struct Received {
     pub(crate) frames: u64,
     pub(crate) bytes: u64,
-    /// Descriptors taken; as many as asked for means that there may be more.
-    pub(crate) descs: usize,
+    /// There may be more.
+    pub(crate) more: bool,
 }
 
 impl Port {
     pub(crate) fn new(socket: PortSocket, slot: Slot, ring: u32) -> Self {
         Self {
+            xsk: socket.xsk,
             id: socket.port,
             slot,
-            fd: socket.fd,
-            rx: socket.rx,
-            tx: socket.tx,
-            fill: socket.fill,
-            comp: socket.comp,
-            mode: socket.mode,
-            copies_tx: socket.copies_tx,
+            dead: false,
+            unsent: false,
+            listed: false,
+            watched: false,
+            sums: socket.sums,
+            backoff: 0,
             ring,
+            passed: 0,
             filled: 0,
             in_flight: 0,
-            pending: Vec::with_capacity(ring as usize),
-            unsent: false,
             skip: 0,
-            backoff: 0,
             partial: None,
-            dead: false,
-            staging: [FrameDesc::default(); BATCH],
+            mode: socket.mode,
+            copies_tx: socket.copies_tx,
+            _lease: socket.lease,
         }
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.xsk.as_raw_fd()
     }
 
     /// Adds up to `room` arrived frames to `burst` and gives the kernel new chunks.
     #[inline]
     pub(crate) fn receive(&mut self, pool: &mut Pool, burst: &mut Burst, room: usize) -> Received {
-        let mut received = Received::default();
-        let want = room.min(BATCH);
-        // SAFETY: the ring belongs to the UMEM of `pool`; `arrived` checks each descriptor before it is used.
-        received.descs = unsafe { self.rx.consume(&mut self.staging[..want]) };
-        if received.descs > 0 {
-            self.take_in(pool, burst, &mut received);
+        let available = self.xsk.rx.available();
+        if available == 0 {
+            if self.filled + BATCH <= self.ring {
+                self.refill(pool);
+            }
+            return Received::default();
         }
-        if self.filled + BATCH as u32 <= self.ring {
+        let take = available.min(BATCH).min(room as u32);
+        let mut received = Received { more: available > take, ..Received::default() };
+        for at in 0..take {
+            self.take_in(at, pool, burst, &mut received);
+        }
+        self.xsk.rx.advance(take);
+        if self.filled + BATCH <= self.ring {
             self.refill(pool);
         }
         received
     }
 
-    fn take_in(&mut self, pool: &mut Pool, burst: &mut Burst, received: &mut Received) {
-        for at in 0..received.descs {
-            let desc = self.staging[at];
-            let Some(index) = pool.arrived(self.slot, &desc) else {
-                // The kernel gave us a chunk that it did not have. Whatever broke, stop here.
-                self.dead = true;
-                continue;
-            };
-            self.filled = self.filled.saturating_sub(1);
-            let len = desc.lengths().data() as u32;
-            let mut packet = match self.partial.take() {
-                None => Partial { head: index, tail: index, len: 0 },
-                Some(partial) => {
-                    pool.link(partial.tail, index);
-                    Partial { tail: index, ..partial }
-                }
-            };
-            packet.len += len;
-            if desc.has_more_frames() {
-                self.partial = Some(packet);
-                continue;
+    #[inline]
+    fn take_in(&mut self, at: u32, pool: &mut Pool, burst: &mut Burst, received: &mut Received) {
+        let desc = self.xsk.rx.get(at);
+        let Some(index) = pool.arrived(self.slot, desc) else {
+            // The kernel gave us a chunk that it did not have. Whatever broke, stop here.
+            self.dead = true;
+            return;
+        };
+        self.filled = self.filled.saturating_sub(1);
+        let mut packet = match self.partial.take() {
+            None => Partial { head: index, tail: index, len: 0 },
+            Some(partial) => {
+                pool.link(partial.tail, index);
+                Partial { tail: index, ..partial }
             }
-            pool.hand_out(packet.head);
-            received.frames += 1;
-            received.bytes += u64::from(packet.len);
-            if let Err(frame) = burst.push(Frame::new(packet.head, packet.len, self.id)) {
-                // Cannot be: we asked for no more descriptors than there was room for frames.
-                pool.release(frame.index());
-                received.frames -= 1;
-            }
+        };
+        packet.len += desc.len;
+        if desc.options & CONTINUED != 0 {
+            self.partial = Some(packet);
+            return;
+        }
+        pool.hand_out(packet.head);
+        received.frames += 1;
+        received.bytes += u64::from(packet.len);
+        if let Err(frame) = burst.push(Frame::new(packet.head, packet.len, self.id)) {
+            // Cannot be: we asked for no more descriptors than there was room for frames.
+            pool.release(frame.index());
+            received.frames -= 1;
         }
     }
 
     /// Gives the kernel chunks up to this port's quota, as far as the pool has them.
     pub(crate) fn refill(&mut self, pool: &mut Pool) {
-        while self.filled < self.ring && !self.dead {
-            let want = (self.ring - self.filled).min(BATCH as u32) as usize;
-            let got = pool.take_for_fill(self.slot, KEEP, &mut self.staging[..want]);
-            if got == 0 {
-                break;
-            }
-            // SAFETY: the chunks were FREE and are marked as this slot's, so they are in no other ring and nobody
-            // reads them until `arrived`.
-            let put = unsafe { self.fill.produce(&self.staging[..got]) };
-            if put == 0 {
-                pool.untake(&self.staging[..got]);
-                break;
-            }
-            self.filled += put as u32;
+        if !self.dead {
+            self.filled += pool.fill(self.slot, self.ring - self.filled, KEEP, &mut self.xsk.fill);
         }
-        if self.fill.needs_wakeup() {
-            sys::wake_rx(self.fd);
+        if self.xsk.fill.needs_wakeup() {
+            sys::wake_rx(self.fd());
         }
     }
 
@@ -182,33 +179,25 @@ impl Port {
     /// Takes completed chunks back.
     #[inline]
     pub(crate) fn reap(&mut self, pool: &mut Pool) {
-        while self.in_flight > 0 {
-            // SAFETY: the ring belongs to the UMEM of `pool`; `completed` checks each descriptor.
-            let count = unsafe { self.comp.consume(&mut self.staging) };
-            for desc in &self.staging[..count] {
-                if pool.completed(self.slot, desc) {
-                    self.in_flight -= 1;
-                } else {
-                    self.dead = true;
-                }
-            }
-            if count < BATCH {
-                break;
+        let count = self.xsk.completion.available();
+        if count == 0 {
+            return;
+        }
+        for at in 0..count {
+            if pool.completed(self.slot, self.xsk.completion.get(at)) {
+                self.in_flight -= 1;
+            } else {
+                self.dead = true;
             }
         }
+        self.xsk.completion.advance(count);
     }
 
-    /// Moves pending descriptors into the TX ring and tells the kernel, unless this port is sitting out.
+    /// Publishes the descriptors that wait and tells the kernel, unless this port is sitting out.
     pub(crate) fn transmit(&mut self, pool: &mut Pool) -> Sent {
         let mut sent = Sent::default();
-        if !self.pending.is_empty() {
-            // SAFETY: the chunks are this slot's (Tx), so nobody touches them until `completed`. Whole packets only:
-            // `send` appends complete chains, and produce takes all or nothing.
-            if unsafe { self.tx.produce(&self.pending) } > 0 {
-                self.pending.clear();
-                self.unsent = true;
-            }
-        }
+        // Whole packets only: `send` adds complete chains.
+        self.unsent |= self.xsk.tx.publish();
         if !self.unsent || self.dead {
             return sent;
         }
@@ -216,15 +205,15 @@ impl Port {
             self.skip -= 1;
             return sent;
         }
-        let mut free = self.tx.nb_free_exact();
+        let mut unread = self.xsk.tx.unread();
         // Every turn but the last moves at least one frame, so the ring length bounds them.
         for _ in 0..=self.ring {
             sent.calls += 1;
-            let answer = sys::kick(self.fd);
-            let now = self.tx.nb_free_exact();
-            let moved = now > free;
-            free = now;
-            self.unsent = free < self.ring;
+            let answer = sys::kick(self.fd());
+            let now = self.xsk.tx.unread();
+            let moved = now < unread;
+            unread = now;
+            self.unsent = unread > 0;
             match answer {
                 Kick::Dropped => sent.lost += 1,
                 Kick::Gone => {

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use packet::PortId;
-use xsk_rs::umem::frame::FrameDesc;
 
 use crate::owner::Slot;
-use crate::port::{BATCH, Port};
+use crate::port::Port;
+use crate::xsk::CONTINUED;
 
 /// How long a device that reads our pages may take to finish before the socket closes.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -33,7 +33,7 @@ pub struct ReclaimToken {
 #[derive(Debug)]
 pub(crate) struct Closed {
     pub(crate) slot: Slot,
-    /// Descriptors that the kernel never took from the TX ring.
+    /// Packets that the kernel never took from the TX ring.
     pub(crate) unsent: u64,
     /// A device may still read chunks that were not completed in time.
     pub(crate) lose_tx: bool,
@@ -64,25 +64,23 @@ impl std::fmt::Debug for RetiredPort {
 }
 
 fn close(mut port: Port) -> Closed {
-    let waiting = port.tx.nb_free_exact();
+    // The end of each packet that the kernel has not taken.
+    let unsent = port.xsk.tx.waiting_values().filter(|desc| desc.options & CONTINUED == 0).count();
     let mut uncompleted = port.in_flight;
     if !port.copies_tx {
         let until = Instant::now() + DRAIN;
-        let mut staging = [FrameDesc::default(); BATCH];
         while uncompleted > 0 && Instant::now() < until {
-            // SAFETY: only counted; the chunks stay marked as this slot's until they are reclaimed.
-            let count = unsafe { port.comp.consume(&mut staging) } as u32;
+            // Only counted; the chunks stay marked as this slot's until they are reclaimed.
+            let count = port.xsk.completion.available();
+            port.xsk.completion.advance(count);
             uncompleted = uncompleted.saturating_sub(count);
             if count == 0 {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
-    let closed = Closed {
-        slot: port.slot,
-        unsent: u64::from(port.ring().saturating_sub(waiting)),
-        lose_tx: !port.copies_tx && uncompleted > 0,
-    };
+    let closed =
+        Closed { slot: port.slot, unsent: unsent as u64, lose_tx: !port.copies_tx && uncompleted > 0 };
     // Closing waits for every reader of the socket (synchronize_net), so no copy into our chunks goes on after it.
     drop(port);
     closed

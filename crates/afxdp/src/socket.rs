@@ -1,25 +1,22 @@
 //! Opening: the UMEM once, then a socket for each port and queue. Slow, and done by the control thread.
 
+use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
-use std::num::NonZeroU32;
-use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use packet::PortId;
-use xsk_rs::config::{BindFlags, FrameSize, Interface, LibxdpFlags, QueueSize, SocketConfig, UmemConfig};
-use xsk_rs::{CompQueue, FillQueue, RxQueue, Socket, TxQueue, Umem};
 
 use crate::anchor::Anchor;
 use crate::error::OpenError;
 use crate::pool::Pool;
 use crate::sizes::{CHUNK_SIZE, Sizes};
-use crate::sys;
+use crate::sys::{self, Mapping};
+use crate::xsk::{self, Sharing, Xsk};
 use crate::xsk_io::XskIo;
 
-/// `XDP_USE_SG` of if_xdp.h: packets of several buffers.
-const USE_SG: u16 = 1 << 4;
 /// How long a queue may stay busy after its last socket closed (the kernel frees the pool from a work queue,
 /// usually within 20 ms).
 const BIND_PATIENCE: Duration = Duration::from_secs(1);
@@ -39,32 +36,40 @@ pub enum SocketMode {
 
 /// The first socket of the UMEM, on an interface of our own; kept for as long as anything uses the memory.
 pub(crate) struct Hold {
-    _tx: TxQueue,
-    _rx: RxQueue,
-    _rings: Option<(FillQueue, CompQueue)>,
-    // Last: the interface goes after the socket on it.
+    socket: OwnedFd,
+    /// Queues that are open, by interface.
+    open: Mutex<BTreeSet<(u32, u32)>>,
+    // After the socket on it.
     _anchor: Anchor,
+    _memory: Arc<Mapping>,
+}
+
+/// A queue of an interface while it is open on this memory.
+pub(crate) struct Lease {
+    queue: (u32, u32),
+    hold: Arc<Hold>,
 }
 
 /// Binds sockets that share one UMEM. Cheap to keep, usable from any thread of the same network namespace.
 pub struct Opener {
-    umem: Umem,
     sizes: Sizes,
-    hold: Arc<std::sync::Mutex<Hold>>,
+    /// The kernel takes transmit metadata.
+    metadata: bool,
+    hold: Arc<Hold>,
 }
 
 /// A bound socket on its way to [`XskIo::add_port`].
 pub struct PortSocket {
     pub(crate) port: PortId,
-    pub(crate) fd: RawFd,
-    pub(crate) rx: RxQueue,
-    pub(crate) tx: TxQueue,
-    pub(crate) fill: FillQueue,
-    pub(crate) comp: CompQueue,
+    pub(crate) xsk: Xsk,
     pub(crate) mode: SocketMode,
     /// Whether transmitted bytes are copied before the call returns, so that closing frees the chunks at once.
     pub(crate) copies_tx: bool,
+    /// Whether the kernel completes checksums that are asked for in transmit metadata.
+    pub(crate) sums: bool,
     queue: u32,
+    // Last: after the socket.
+    pub(crate) lease: Lease,
 }
 
 /// Registers the packet memory and makes the two halves. Needs CAP_NET_ADMIN, CAP_NET_RAW, and CAP_IPC_LOCK or a
@@ -75,26 +80,28 @@ pub struct PortSocket {
 pub fn open(sizes: Sizes) -> Result<(Opener, XskIo), OpenError> {
     let umem_error = |source| OpenError::Umem { chunks: sizes.chunks, source };
     let invalid = |what: String| umem_error(io::Error::new(io::ErrorKind::InvalidInput, what));
-    let ring = QueueSize::new(sizes.ring).map_err(|_| invalid(format!("ring of {}", sizes.ring)))?;
-    let chunks = NonZeroU32::new(sizes.chunks).ok_or_else(|| invalid("no chunks".to_owned()))?;
-    let config = UmemConfig::builder()
-        .frame_size(FrameSize::new(CHUNK_SIZE).map_err(|_| invalid(format!("chunk of {CHUNK_SIZE}")))?)
-        .fill_queue_size(ring)
-        .comp_queue_size(ring)
-        .build()
-        .map_err(|error| invalid(error.to_string()))?;
-    let (umem, descs) = Umem::new(config, chunks, false).map_err(|error| umem_error(cause(&error)))?;
+    if !sizes.ring.is_power_of_two() {
+        return Err(invalid(format!("ring of {}", sizes.ring)));
+    }
+    if sizes.chunks == 0 {
+        return Err(invalid("no chunks".to_owned()));
+    }
+    let memory = Arc::new(Mapping::anonymous(sizes.bytes()).map_err(umem_error)?);
+    let socket = sys::xdp_socket().map_err(umem_error)?;
+    let metadata = xsk::register(&socket, &memory, CHUNK_SIZE).map_err(umem_error)?;
+    xsk::make_rings(&socket, sizes.ring).map_err(umem_error)?;
     let anchor = Anchor::create().map_err(OpenError::Anchor)?;
-    let name = anchor.name().to_string_lossy().into_owned();
-    let interface = Interface::new(anchor.name().to_owned());
-    let (tx, rx, rings) = bind(&umem, sizes.ring, &interface, 0).map_err(|source| OpenError::Bind {
-        interface: name,
-        queue: 0,
-        source,
+    let bound = sys::interface_index(anchor.name())
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENODEV))
+        .and_then(|index| bind(socket.as_raw_fd(), index, 0, Sharing::First));
+    bound.map_err(|source| {
+        let interface = anchor.name().to_string_lossy().into_owned();
+        OpenError::Bind { interface, queue: 0, source }
     })?;
-    let hold = Arc::new(std::sync::Mutex::new(Hold { _tx: tx, _rx: rx, _rings: rings, _anchor: anchor }));
-    let io = XskIo::new(Pool::new(umem.clone(), descs), sizes, Arc::clone(&hold))?;
-    Ok((Opener { umem, sizes, hold }, io))
+    let hold =
+        Arc::new(Hold { socket, open: Mutex::default(), _anchor: anchor, _memory: Arc::clone(&memory) });
+    let io = XskIo::new(Pool::new(memory), sizes, Arc::clone(&hold))?;
+    Ok((Opener { sizes, metadata, hold }, io))
 }
 
 impl Opener {
@@ -113,21 +120,24 @@ impl Opener {
             found => Err(OpenError::Changed { interface: name.to_owned(), wanted: ifindex, found }),
         };
         same()?;
-        let interface = Interface::new(c_name.clone());
-        let (tx, rx, rings) = bind(&self.umem, self.sizes.ring, &interface, queue)
-            .map_err(|source| OpenError::Bind { interface: name.to_owned(), queue, source })?;
-        // The name may have changed hands while we bound by it.
+        let failed = |source| OpenError::Bind { interface: name.to_owned(), queue, source };
+        let lease = Lease::take(&self.hold, ifindex, queue)
+            .ok_or_else(|| OpenError::AlreadyOpen { interface: name.to_owned(), queue })?;
+        let xsk = sys::xdp_socket().and_then(|fd| Xsk::new(fd, self.sizes.ring)).map_err(failed)?;
+        let fd = xsk.as_raw_fd();
+        bind(fd, ifindex, queue, Sharing::Of(self.hold.socket.as_raw_fd())).map_err(failed)?;
+        // The interface may have been replaced by another with its number while we bound by it.
         same()?;
-        let (fill, comp) =
-            rings.ok_or_else(|| OpenError::AlreadyOpen { interface: name.to_owned(), queue })?;
-        let fd = rx.fd().as_raw_fd();
         sys::raise_send_buffer(fd, SEND_BUFFER);
         sys::raise_tx_budget(fd, self.sizes.ring);
         let mode = if sys::is_zero_copy(fd) { SocketMode::ZeroCopy } else { SocketMode::Copy };
         // A driver of a real (or paravirtual) device may put our pages into the skb instead of copying them.
         let virtual_device = !std::path::Path::new("/sys/class/net").join(name).join("device").exists();
         let copies_tx = mode == SocketMode::Copy && virtual_device;
-        Ok(PortSocket { port, fd, rx, tx, fill, comp, mode, copies_tx, queue })
+        // In copy mode the kernel's own transmit path sums where the device cannot; a driver in zero-copy mode may not know
+        // metadata at all.
+        let sums = mode == SocketMode::Copy && self.metadata;
+        Ok(PortSocket { port, xsk, mode, copies_tx, sums, queue, lease })
     }
 
     /// The sizes the memory was made with.
@@ -162,12 +172,18 @@ impl PortSocket {
     pub fn mode(&self) -> SocketMode {
         self.mode
     }
+
+    /// Sums requested checksums here, as on a kernel that does not know transmit metadata: for measurements and tests.
+    #[must_use]
+    pub fn summing_in_software(self) -> Self {
+        Self { sums: false, ..self }
+    }
 }
 
 /// For the socket map of the XDP program.
 impl AsRawFd for PortSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.fd
+        self.xsk.as_raw_fd()
     }
 }
 
@@ -181,47 +197,31 @@ impl std::fmt::Debug for PortSocket {
     }
 }
 
-type Rings = (TxQueue, RxQueue, Option<(FillQueue, CompQueue)>);
-
-/// Makes and binds a socket, trying again while the queue is busy.
-fn bind(umem: &Umem, ring: u32, interface: &Interface, queue: u32) -> io::Result<Rings> {
-    let size = QueueSize::new(ring).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    let config = SocketConfig::builder()
-        .rx_queue_size(size)
-        .tx_queue_size(size)
-        .libxdp_flags(LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-        .bind_flags(
-            BindFlags::XDP_COPY | BindFlags::XDP_USE_NEED_WAKEUP | BindFlags::from_bits_retain(USE_SG),
-        )
-        .build();
-    let until = Instant::now() + BIND_PATIENCE;
-    let mut pause = BIND_PAUSE;
-    loop {
-        // SAFETY: no XDP program is loaded by this call (INHIBIT_PROG_LOAD), which is what its contract asks for when
-        // a queue is bound more than once.
-        match unsafe { Socket::new(config, umem, interface, queue) } {
-            Ok(rings) => {
-                sys::close_on_exec(rings.1.fd().as_raw_fd());
-                return Ok(rings);
-            }
-            Err(error) => {
-                let error = cause(&error);
-                if error.raw_os_error() != Some(libc::EBUSY) || Instant::now() + pause > until {
-                    return Err(error);
-                }
-            }
-        }
-        std::thread::sleep(pause);
-        pause *= 2;
+impl Lease {
+    /// `None` if the queue is open already.
+    fn take(hold: &Arc<Hold>, ifindex: u32, queue: u32) -> Option<Self> {
+        let queue = (ifindex, queue);
+        let mut open = hold.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.insert(queue).then(|| Self { queue, hold: Arc::clone(hold) })
     }
 }
 
-/// The operating system's answer behind an xsk-rs error.
-fn cause(error: &dyn std::error::Error) -> io::Error {
-    match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
-        Some(source) => source
-            .raw_os_error()
-            .map_or_else(|| io::Error::other(format!("{error}: {source}")), io::Error::from_raw_os_error),
-        None => io::Error::other(error.to_string()),
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.hold.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.queue);
+    }
+}
+
+/// Binds, trying again while the queue is busy.
+fn bind(fd: RawFd, ifindex: u32, queue: u32, sharing: Sharing) -> io::Result<()> {
+    let until = Instant::now() + BIND_PATIENCE;
+    let mut pause = BIND_PAUSE;
+    loop {
+        match xsk::bind(fd, ifindex, queue, sharing) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() + pause <= until => {}
+            other => return other,
+        }
+        std::thread::sleep(pause);
+        pause *= 2;
     }
 }

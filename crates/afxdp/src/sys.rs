@@ -1,14 +1,97 @@
-//! The system calls that xsk-rs does not make, or whose answer it hides, as `io::Result`.
+//! The system calls, as `io::Result`.
 
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
 use std::time::Duration;
 
 /// `XDP_OPTIONS` and its flag, `XDP_MAX_TX_SKB_BUDGET` (6.17) of if_xdp.h.
 const XDP_OPTIONS: c_int = 8;
 const XDP_OPTIONS_ZEROCOPY: u32 = 1;
 const XDP_MAX_TX_SKB_BUDGET: c_int = 9;
+/// What one entry of a page table of the second level covers on x86-64 and on arm64 with pages of 4 KiB.
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Values that the kernel may read and write as bytes.
+///
+/// # Safety
+/// No padding, and every bit pattern is a value.
+pub(crate) unsafe trait Plain: Copy + Default {}
+
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+// SAFETY: an integer.
+unsafe impl Plain for c_int {}
+// SAFETY: an integer.
+unsafe impl Plain for u64 {}
+
+/// Memory of this process, unmapped on drop.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: memory belongs to no thread; whoever uses the pointer answers for it.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; a shared reference gives away only the address.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// `len` bytes of what the descriptor maps at `offset`.
+    pub(crate) fn shared(fd: RawFd, len: usize, offset: libc::off_t) -> io::Result<Self> {
+        Self::new(len, libc::MAP_SHARED | libc::MAP_POPULATE, fd, offset)
+    }
+
+    /// Zeroed memory of our own: not for children, and in huge pages where the system has them.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Self> {
+        let mut mapping = Self::new(len + HUGE_PAGE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0)?;
+        let start = mapping.start.as_ptr();
+        let before = start.align_offset(HUGE_PAGE);
+        // SAFETY: the mapping is HUGE_PAGE longer than `len`, so both ends that are cut off lie in it and what remains is
+        // `len` bytes. Nobody uses it yet. The kernel copes with any advice.
+        unsafe {
+            if before > 0 {
+                libc::munmap(start.cast(), before);
+            }
+            libc::munmap(start.add(before + len).cast(), HUGE_PAGE - before);
+            mapping.start = mapping.start.add(before);
+            mapping.len = len;
+            let place = mapping.start.as_ptr().cast();
+            libc::madvise(place, len, libc::MADV_DONTFORK);
+            libc::madvise(place, len, libc::MADV_HUGEPAGE);
+        }
+        Ok(mapping)
+    }
+
+    fn new(len: usize, flags: c_int, fd: RawFd, offset: libc::off_t) -> io::Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choosing touches no existing memory.
+        let start = unsafe {
+            libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, fd, offset)
+        };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { start, len })
+    }
+
+    pub(crate) fn start(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping; pointers into it live no longer than the value that owns it.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
 
 /// What one transmit system call came to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -79,11 +162,27 @@ pub(crate) fn raise_send_buffer(fd: RawFd, bytes: c_int) {
     }
 }
 
-/// Keeps `fd` out of programs that this process runs; libxdp does not. A socket that a child holds stays bound after
-/// we closed it.
-pub(crate) fn close_on_exec(fd: RawFd) {
+/// A fresh AF_XDP socket, not for programs that this process runs: one that a child holds stays bound after we closed it.
+pub(crate) fn xdp_socket() -> io::Result<OwnedFd> {
     // SAFETY: no pointers.
-    unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    own(unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })
+}
+
+/// Binds an AF_XDP socket.
+pub(crate) fn bind_xdp(fd: RawFd, address: &libc::sockaddr_xdp) -> io::Result<()> {
+    let len = size_of::<libc::sockaddr_xdp>() as libc::socklen_t;
+    // SAFETY: the pointer and length describe `address`.
+    check(unsafe { libc::bind(fd, std::ptr::from_ref(address).cast(), len) }).map(drop)
+}
+
+/// A file in memory.
+#[cfg(test)]
+pub(crate) fn memfd(len: libc::off_t) -> io::Result<OwnedFd> {
+    // SAFETY: the name is a terminated string.
+    let fd = own(unsafe { libc::memfd_create(c"ring".as_ptr(), libc::MFD_CLOEXEC) })?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::ftruncate(fd.as_raw_fd(), len) })?;
+    Ok(fd)
 }
 
 /// The index of the interface called `name`, in this thread's network namespace.
@@ -92,17 +191,22 @@ pub(crate) fn interface_index(name: &std::ffi::CStr) -> Option<u32> {
     Some(unsafe { libc::if_nametoindex(name.as_ptr()) }).filter(|index| *index != 0)
 }
 
-fn set<T>(fd: RawFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
+/// Sets a socket option.
+pub(crate) fn set<T: Plain>(fd: RawFd, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     let len = size_of::<T>() as libc::socklen_t;
     // SAFETY: the pointer and length describe `value`.
     check(unsafe { libc::setsockopt(fd, level, name, std::ptr::from_ref(value).cast(), len) }).map(drop)
 }
 
-fn get<T: Default + Copy>(fd: RawFd, level: c_int, name: c_int) -> io::Result<T> {
+/// Asks for a socket option; an answer of another length is none.
+pub(crate) fn get<T: Plain>(fd: RawFd, level: c_int, name: c_int) -> io::Result<T> {
     let mut value = T::default();
     let mut len = size_of::<T>() as libc::socklen_t;
-    // SAFETY: the pointer and length describe `value`, a plain integer (the only uses above) that any bytes may fill.
+    // SAFETY: the pointer and length describe `value`, which any bytes may fill.
     check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut len) })?;
+    if len as usize != size_of::<T>() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer has another length"));
+    }
     Ok(value)
 }
 

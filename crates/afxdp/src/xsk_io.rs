@@ -1,7 +1,7 @@
 //! The packet path: all sockets of one worker behind [`PacketIo`].
 
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use packet::checksum::Sum;
@@ -10,7 +10,7 @@ use packet::{Burst, ChecksumRequest, Frame, IoError, IoStats, PacketIo, PortId};
 use crate::error::OpenError;
 use crate::owner::{Owner, Slot};
 use crate::pool::Pool;
-use crate::port::{BATCH, MAX_CHAIN, Port};
+use crate::port::{MAX_CHAIN, Port};
 use crate::retire::{ReclaimToken, RetiredPort};
 use crate::sizes::Sizes;
 use crate::socket::{Hold, PortSocket, SocketMode};
@@ -19,6 +19,10 @@ use crate::wait::{Sleeper, Waker};
 
 /// Empty polls between two looks at one port's pending error.
 const HEALTH_INTERVAL: u32 = 256;
+/// Frames that pass a watched socket before it is watched no longer. The kernel looks after whoever watches at each frame
+/// that arrives and at each that was transmitted (100 to 150 ns each time), and to watch again before the next sleep takes
+/// about as long as two of these.
+const BUSY: u32 = 64;
 /// No socket for a port.
 const NO_SLOT: u16 = u16::MAX;
 
@@ -33,6 +37,10 @@ pub struct XskIo {
     vacant: Vec<u16>,
     /// Port → the slot that transmits for it.
     by_port: Vec<u16>,
+    /// Slots with chunks in transmission, which `flush` looks after.
+    sending: Vec<u16>,
+    /// Slots that are to be watched before the next sleep.
+    unwatched: Vec<u16>,
     /// Where the next round of receiving begins in `active`.
     turn: usize,
     empty_polls: u32,
@@ -44,7 +52,7 @@ pub struct XskIo {
     lost_chunks: usize,
     sleeper: Sleeper,
     // Last: the memory's anchor goes after all sockets.
-    _hold: Arc<Mutex<Hold>>,
+    _hold: Arc<Hold>,
 }
 
 /// Losses of one port on the way in, from the kernel.
@@ -80,7 +88,7 @@ pub struct RingFill {
 }
 
 impl XskIo {
-    pub(crate) fn new(pool: Pool, sizes: Sizes, hold: Arc<Mutex<Hold>>) -> Result<Self, OpenError> {
+    pub(crate) fn new(pool: Pool, sizes: Sizes, hold: Arc<Hold>) -> Result<Self, OpenError> {
         let sleeper =
             Sleeper::new().map_err(|source| OpenError::System { what: "preparing to sleep", source })?;
         Ok(Self {
@@ -89,6 +97,8 @@ impl XskIo {
             active: Vec::new(),
             vacant: Vec::new(),
             by_port: Vec::new(),
+            sending: Vec::new(),
+            unwatched: Vec::new(),
             turn: 0,
             empty_polls: 0,
             health_turn: 0,
@@ -105,7 +115,7 @@ impl XskIo {
     /// each receive queue); the first of them transmits.
     ///
     /// # Errors
-    /// Gives the socket back when there are too many, or the operating system does not let us wait for it.
+    /// Gives the socket back when there are too many.
     pub fn add_port(&mut self, socket: PortSocket) -> Result<(), Box<PortSocket>> {
         let slot = match self.vacant.pop() {
             Some(slot) => slot,
@@ -115,10 +125,6 @@ impl XskIo {
             }
             None => return Err(Box::new(socket)),
         };
-        if self.sleeper.add(socket.fd, slot).is_err() {
-            self.vacant.push(slot);
-            return Err(Box::new(socket));
-        }
         let mut port = Port::new(socket, Slot(slot), self.sizes.ring);
         port.refill(&mut self.pool);
         let id = usize::from(port.id.0);
@@ -130,6 +136,10 @@ impl XskIo {
         }
         self.ports[usize::from(slot)] = Some(port);
         self.active.push(slot);
+        self.unwatched.push(slot);
+        // So that neither grows while frames pass.
+        self.sending.reserve(self.active.len());
+        self.unwatched.reserve(self.active.len());
         Ok(())
     }
 
@@ -141,14 +151,8 @@ impl XskIo {
         let mut sockets = Vec::new();
         for place in &mut self.ports {
             let Some(mut port) = place.take_if(|port| port.id == id) else { continue };
-            self.sleeper.remove(port.fd);
+            self.sleeper.remove(port.fd());
             port.reap(&mut self.pool);
-            for desc in port.pending.drain(..) {
-                let last = !desc.has_more_frames();
-                self.stats.tx_lost += u64::from(last);
-                self.pool.completed(port.slot, &desc);
-                port.in_flight -= 1;
-            }
             if let Some(partial) = port.partial.take() {
                 self.pool.put_chain(partial.head);
             }
@@ -156,7 +160,9 @@ impl XskIo {
             sockets.push(port);
         }
         let ports = &self.ports;
-        self.active.retain(|slot| ports[usize::from(*slot)].is_some());
+        for list in [&mut self.active, &mut self.sending, &mut self.unwatched] {
+            list.retain(|slot| ports[usize::from(*slot)].is_some());
+        }
         (!sockets.is_empty()).then_some(RetiredPort { id, sockets })
     }
 
@@ -186,10 +192,12 @@ impl XskIo {
             (Some(timeout), Some(retry)) => Some(timeout.min(retry)),
             (one, other) => one.or(other),
         };
+        self.watch_all()?;
         let woken = self.sleeper.wait(least)?;
         if let Some(Some(port)) = woken.broken.and_then(|slot| self.ports.get_mut(usize::from(slot))) {
             port.dead = true;
-            self.sleeper.remove(port.fd);
+            port.watched = false;
+            self.sleeper.remove(port.fd());
         }
         if retry.is_some() {
             for slot in &self.active {
@@ -200,6 +208,19 @@ impl XskIo {
         }
         self.look_after_one();
         Ok(woken.happened)
+    }
+
+    /// Lets every living socket wake the next sleeper.
+    fn watch_all(&mut self) -> io::Result<()> {
+        while let Some(slot) = self.unwatched.last().copied() {
+            if let Some(port) = self.ports[usize::from(slot)].as_mut().filter(|port| !port.dead) {
+                self.sleeper.add(port.fd(), slot)?;
+                port.watched = true;
+                port.passed = 0;
+            }
+            self.unwatched.pop();
+        }
+        Ok(())
     }
 
     /// A handle that ends [`wait`](Self::wait) from any thread.
@@ -231,27 +252,28 @@ impl XskIo {
             let sum: &mut PortStats = sum.get_or_insert_default();
             sum.in_flight += port.in_flight;
             sum.receiving += port.filled;
-            if let Ok(stats) = port.rx.fd().xdp_statistics() {
-                sum.rx_dropped += stats.rx_dropped();
-                sum.rx_ring_full += stats.rx_ring_full();
-                sum.fill_ring_empty += stats.rx_fill_ring_empty_descs();
-                sum.tx_invalid += stats.tx_invalid_descs();
+            if let Ok(stats) = port.xsk.statistics() {
+                sum.rx_dropped += stats.rx_dropped;
+                sum.rx_ring_full += stats.rx_ring_full;
+                sum.fill_ring_empty += stats.fill_ring_empty;
+                sum.tx_invalid += stats.tx_invalid;
             }
         }
         sum
     }
 
     /// How full the port's rings are, without asking the kernel. `None` when there is no such port.
-    pub fn ring_fill(&mut self, id: PortId) -> Option<RingFill> {
+    #[must_use]
+    pub fn ring_fill(&self, id: PortId) -> Option<RingFill> {
         let mut sum = None;
-        for port in self.ports.iter_mut().flatten().filter(|port| port.id == id) {
+        for port in self.sockets().filter(|port| port.id == id) {
             let sum: &mut RingFill = sum.get_or_insert_default();
             let entries = port.ring();
             sum.entries += entries;
-            sum.fill += entries.saturating_sub(port.fill.nb_free_exact());
-            sum.rx += port.rx.nb_avail_exact();
-            sum.tx += entries.saturating_sub(port.tx.nb_free_exact()) + port.pending.len() as u32;
-            sum.completion += port.comp.nb_avail_exact();
+            sum.fill += port.xsk.fill.unread();
+            sum.rx += port.xsk.rx.available();
+            sum.tx += port.xsk.tx.waiting();
+            sum.completion += port.xsk.completion.available();
         }
         sum
     }
@@ -260,6 +282,12 @@ impl XskIo {
     #[must_use]
     pub fn mode(&self, id: PortId) -> Option<SocketMode> {
         self.sockets().find(|port| port.id == id).map(|port| port.mode)
+    }
+
+    /// Whether checksums that are asked for are left to the kernel on the way out of this port.
+    #[must_use]
+    pub fn offloads_checksums(&self, id: PortId) -> bool {
+        self.sockets().find(|port| port.id == id).is_some_and(|port| port.sums)
     }
 
     /// Chunks in the pool. With those of every port ([`PortStats::receiving`], [`PortStats::in_flight`]), those of
@@ -283,12 +311,6 @@ impl XskIo {
 
     fn sockets(&self) -> impl Iterator<Item = &Port> {
         self.active.iter().filter_map(|slot| self.ports[usize::from(*slot)].as_ref())
-    }
-
-    #[inline]
-    fn tx_port(&mut self, id: PortId) -> Option<&mut Port> {
-        let slot = *self.by_port.get(usize::from(id.0))?;
-        self.ports.get_mut(usize::from(slot))?.as_mut()
     }
 
     /// Asks one port, in turn, whether its interface is gone.
@@ -320,7 +342,13 @@ impl XskIo {
             let received = port.receive(&mut self.pool, burst, room);
             self.stats.rx_frames += received.frames;
             self.stats.rx_bytes += received.bytes;
-            more |= received.descs >= BATCH;
+            more |= received.more;
+            port.passed = port.passed.wrapping_add(received.frames as u32);
+            if port.watched && port.passed >= BUSY {
+                port.watched = false;
+                self.sleeper.remove(port.fd());
+                self.unwatched.push(self.active[at]);
+            }
         }
         more
     }
@@ -360,26 +388,35 @@ impl PacketIo for XskIo {
         Some(Frame::new(index, len as u32, port))
     }
 
-    fn send(&mut self, port: PortId, mut frame: Frame) -> Result<(), Frame> {
+    fn send(&mut self, port: PortId, frame: Frame) -> Result<(), Frame> {
         let chunks = self.pool.chunks(frame.index());
-        // An empty descriptor is invalid to the kernel, which would keep its chunk for ever.
-        let fits = !frame.is_empty() && chunks <= MAX_CHAIN;
-        if !fits || !self.tx_port(port).is_some_and(|port| port.has_room(chunks)) {
+        let slot = self.by_port.get(usize::from(port.0)).copied().unwrap_or(NO_SLOT);
+        let Some(Some(port)) = self.ports.get_mut(usize::from(slot)) else {
             self.stats.tx_refused += 1;
             return Err(frame);
-        }
-        if let Some(request) = frame.checksum_request()
-            && !self.complete_checksum(&mut frame, request)
-        {
+        };
+        // An empty descriptor is invalid to the kernel, which would keep its chunk for ever.
+        let fits = !frame.is_empty() && chunks <= MAX_CHAIN && port.has_room(chunks);
+        let summed = fits
+            && frame.checksum_request().is_none_or(|request| {
+                if port.sums {
+                    self.pool.ask_for_checksum(frame.index(), request)
+                } else {
+                    complete_checksum(&mut self.pool, frame.index(), request)
+                }
+            });
+        if !summed {
             self.stats.tx_refused += 1;
             return Err(frame);
         }
         self.stats.tx_frames += 1;
         self.stats.tx_bytes += frame.len() as u64;
-        let slot = usize::from(self.by_port[usize::from(port.0)]);
-        if let Some(port) = &mut self.ports[slot] {
-            port.in_flight += chunks as u32;
-            self.pool.give_to_tx(frame.index(), port.slot, &mut port.pending);
+        port.in_flight += chunks as u32;
+        port.passed = port.passed.wrapping_add(1);
+        self.pool.give_to_tx(frame.index(), port.slot, &mut port.xsk.tx);
+        if !port.listed {
+            port.listed = true;
+            self.sending.push(slot);
         }
         Ok(())
     }
@@ -389,16 +426,22 @@ impl PacketIo for XskIo {
     }
 
     fn flush(&mut self) -> Result<(), IoError> {
-        for slot in &self.active {
-            let Some(port) = &mut self.ports[usize::from(*slot)] else { continue };
-            if port.in_flight == 0 {
-                continue;
+        let (ports, pool, stats) = (&mut self.ports, &mut self.pool, &mut self.stats);
+        let (sleeper, unwatched) = (&self.sleeper, &mut self.unwatched);
+        self.sending.retain(|slot| {
+            let Some(port) = &mut ports[usize::from(*slot)] else { return false };
+            let sent = port.transmit(pool);
+            stats.wakeups += sent.calls;
+            stats.tx_lost += sent.lost;
+            port.reap(pool);
+            if port.watched && port.passed >= BUSY {
+                port.watched = false;
+                sleeper.remove(port.fd());
+                unwatched.push(*slot);
             }
-            let sent = port.transmit(&mut self.pool);
-            self.stats.wakeups += sent.calls;
-            self.stats.tx_lost += sent.lost;
-            port.reap(&mut self.pool);
-        }
+            port.listed = port.in_flight > 0;
+            port.listed
+        });
         Ok(())
     }
 
@@ -413,35 +456,6 @@ impl PacketIo for XskIo {
     }
 }
 
-impl XskIo {
-    /// Sums the frame from `request.start` to its end into the field, which holds the pseudo-header's sum. `false` if
-    /// the field does not lie in the first buffer.
-    fn complete_checksum(&mut self, frame: &mut Frame, request: ChecksumRequest) -> bool {
-        let start = usize::from(request.start);
-        let field = start + usize::from(request.offset);
-        let mut sum = Sum::default();
-        let mut first = true;
-        for buffer in self.pool.buffers(frame.index()) {
-            if first {
-                if buffer.len() < field + 2 {
-                    return false;
-                }
-                sum.add(&buffer[start..]);
-                first = false;
-            } else {
-                sum.add(buffer);
-            }
-        }
-        // 0 means "absent" to UDP (RFC 768), and 0xffff is the same number to everybody else.
-        let checksum = match !sum.folded() {
-            0 => 0xffff,
-            other => other,
-        };
-        self.pool.bytes_mut(frame.index())[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
-        true
-    }
-}
-
 impl std::fmt::Debug for XskIo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("XskIo")
@@ -453,16 +467,40 @@ impl std::fmt::Debug for XskIo {
     }
 }
 
+/// Sums the frame from `request.start` to its end into the field, which holds the pseudo-header's sum. `false` if
+/// the field does not lie in the first buffer.
+fn complete_checksum(pool: &mut Pool, head: u32, request: ChecksumRequest) -> bool {
+    let start = usize::from(request.start);
+    let field = start + usize::from(request.offset);
+    let mut sum = Sum::default();
+    let mut first = true;
+    for buffer in pool.buffers(head) {
+        if first {
+            if buffer.len() < field + 2 {
+                return false;
+            }
+            sum.add(&buffer[start..]);
+            first = false;
+        } else {
+            sum.add(buffer);
+        }
+    }
+    // 0 means "absent" to UDP (RFC 768), and 0xffff is the same number to everybody else.
+    let checksum = match !sum.folded() {
+        0 => 0xffff,
+        other => other,
+    };
+    pool.bytes_mut(head)[field..field + 2].copy_from_slice(&checksum.to_be_bytes());
+    true
+}
+
 fn look_after(port: &mut Port) {
     // ENETDOWN is left by the kernel when it unbinds the socket of a vanished interface.
-    if !port.dead && sys::take_error(port.fd) == Some(libc::ENETDOWN) {
+    if !port.dead && sys::take_error(port.fd()) == Some(libc::ENETDOWN) {
         port.dead = true;
     }
 }
 
 fn rx_lost(port: &Port) -> u64 {
-    port.rx
-        .fd()
-        .xdp_statistics()
-        .map_or(0, |stats| stats.rx_dropped() + stats.rx_ring_full() + stats.rx_invalid_descs())
+    port.xsk.statistics().map_or(0, |stats| stats.rx_dropped + stats.rx_ring_full + stats.rx_invalid)
 }

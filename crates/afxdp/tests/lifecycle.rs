@@ -283,6 +283,26 @@ fn everything_that_changes_threads_can() {
     sends::<Waker>();
 }
 
+#[test]
+fn frames_reach_a_socket_until_it_closes_and_then_meet_the_fallback() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let pod = node.pod(0);
+    pod.send(&frame(100, 7));
+    let frames = node.receive(1);
+    assert_eq!(node.io.bytes(&frames[0]), frame(100, 7));
+    frames.into_iter().for_each(|frame| node.io.release(frame));
+    assert_eq!(settled(&node, 1), Counters { redirected: 1, ..Counters::default() });
+    let retired = node.io.remove_port(PortId(0)).expect("there is such a port");
+    let token = retired.close();
+    node.io.reclaim(token);
+    pod.send(&frame(100, 8));
+    let expected = Counters { redirected: 1, fallback_dropped: 1, no_socket: 1, ..Counters::default() };
+    assert_eq!(settled(&node, 2), expected);
+}
+
 /// P-M4: frames of a queue without a socket meet the fallback, they do not slip past.
 #[test]
 fn a_queue_without_a_socket_is_no_way_around() {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use afxdp::Sizes;
 use bed::{Node, SMALL, enter, frame, ip};
-use packet::{Burst, ChecksumRequest, Frame, PacketIo, PortId};
+use packet::{Burst, Frame, PacketIo, PortId};
 
 /// P-R1: frames held by the caller starve neither other ports nor, once released, their own.
 #[test]
@@ -238,33 +238,6 @@ fn jumbo_frames_that_overflow_the_ring_are_lost_whole() {
 }
 
 #[test]
-fn requested_checksums_are_completed_also_over_several_buffers() {
-    if !enter() {
-        return;
-    }
-    let mut node = Node::with_mtu(SMALL, 9_000);
-    let (a, b) = (node.pod(0), node.pod(1));
-    for len in [60, 61, 1_500, 4_001, 9_000] {
-        let mut sent = frame(len, 5);
-        // As a local sender leaves it: the field holds the (here arbitrary) pseudo-header sum.
-        sent[50..52].copy_from_slice(&[0x12, 0x34]);
-        a.send(&sent);
-        let mut frames = node.receive(1);
-        frames[0].request_checksum(ChecksumRequest { start: 34, offset: 16 });
-        node.send_all(1, frames);
-        let arrived = b.wait(1).remove(0);
-        let mut expected = sent.clone();
-        let sum = !packet::checksum::sum(&sent[34..]);
-        expected[50..52].copy_from_slice(&sum.to_be_bytes());
-        assert!(arrived == expected, "length {len}");
-    }
-    let mut outside = node.io.alloc(PortId(1), 60).expect("memory");
-    outside.request_checksum(ChecksumRequest { start: 50, offset: 16 });
-    let outside = node.io.send(PortId(1), outside).expect_err("the field lies beyond the frame");
-    node.io.release(outside);
-}
-
-#[test]
 fn a_sleeper_wakes_for_frames_and_for_its_waker() {
     if !enter() {
         return;
@@ -287,6 +260,42 @@ fn a_sleeper_wakes_for_frames_and_for_its_waker() {
     thread.join().expect("joined");
     assert!(!node.io.wait(Some(Duration::from_millis(1))).expect("wait"), "once");
     assert!(start.elapsed() < Duration::from_secs(4));
+}
+
+/// A socket with much traffic is watched again before the next sleep, and only then.
+#[test]
+fn busy_sockets_wake_the_next_sleeper() {
+    if !enter() {
+        return;
+    }
+    let mut node = Node::new(SMALL);
+    let (a, b) = (node.pod(0), node.pod(1));
+    for round in 0..3 {
+        assert!(!node.io.wait(Some(Duration::from_millis(1))).expect("wait"), "nothing happens");
+        // One direction, then the other, so that both ports come to be busy by receiving and by sending.
+        for (from, to, pod) in [(0, 1, &a), (1, 0, &b)] {
+            for mark in 0..100 {
+                pod.send(&frame(100, mark));
+            }
+            let frames = node.receive(100);
+            assert_eq!(frames.len(), 100, "round {round}");
+            assert!(frames.iter().all(|frame| frame.port() == PortId(from)));
+            node.send_all(to, frames);
+        }
+        for (number, pod) in [(0, &a), (1, &b)] {
+            pod.drain();
+            assert!(!node.io.wait(Some(Duration::from_millis(1))).expect("wait"), "nothing happens");
+            pod.send(&frame(60, 1));
+            let start = Instant::now();
+            assert!(
+                node.io.wait(Some(Duration::from_secs(5))).expect("wait"),
+                "round {round}: {number} wakes"
+            );
+            assert!(start.elapsed() < Duration::from_secs(4));
+            node.receive(1).into_iter().for_each(|frame| node.io.release(frame));
+        }
+    }
+    node.settle();
 }
 
 /// P-T5, P-T7: a transmit call that takes only a part is repeated until the ring is empty.

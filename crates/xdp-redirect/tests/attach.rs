@@ -2,7 +2,6 @@
 
 mod bed;
 
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -103,44 +102,6 @@ fn an_uplink_that_is_only_watched_passes_everything() {
     pod.send(&frame(IPV4, 1));
     assert!(node.sees(&frame(IPV4, 1), SOON));
     counts(&redirect, Counters { passed_uplink: 1, ..Counters::default() });
-}
-
-#[test]
-fn frames_of_a_queue_with_a_socket_reach_it_and_only_until_it_closes() {
-    if !enter() {
-        return;
-    }
-    let host = veth("h0", "p0");
-    let pod = Raw::open("p0");
-    let mut redirect = Redirect::load(&unpinned()).unwrap();
-    redirect.attach(host, Mode::Pod, Fallback::Drop).unwrap();
-    {
-        let config = xsk_rs::config::SocketConfig::builder()
-            .libxdp_flags(xsk_rs::config::LibxdpFlags::XSK_LIBXDP_FLAGS_INHIBIT_PROG_LOAD)
-            .build();
-        let (umem, mut descs) =
-            xsk_rs::Umem::new(xsk_rs::config::UmemConfig::default(), 64.try_into().unwrap(), false).unwrap();
-        // SAFETY: the queue is bound once.
-        let (_tx, mut rx, rings) =
-            unsafe { xsk_rs::Socket::new(config, &umem, &"h0".parse().unwrap(), 0) }.unwrap();
-        let (mut fill, _completion) = rings.unwrap();
-        // SAFETY: the descriptors come from this memory and are not used until they are received.
-        assert_eq!(unsafe { fill.produce(&descs[..32]) }, 32);
-        redirect.set_socket(host, 0, rx.fd().as_raw_fd()).unwrap();
-        pod.send(&frame(IPV4, 7));
-        // SAFETY: as above; the received descriptors belong to this memory.
-        let got = unsafe { rx.poll_and_consume(&mut descs[..1], 500) }.unwrap();
-        assert_eq!(got, 1);
-        // SAFETY: the frame was received, so the kernel no longer writes to it.
-        assert_eq!(unsafe { umem.data(&descs[0]) }.contents(), frame(IPV4, 7));
-        counts(&redirect, Counters { redirected: 1, ..Counters::default() });
-    }
-    pod.send(&frame(IPV4, 8));
-    let expected = Counters { redirected: 1, fallback_dropped: 1, no_socket: 1, ..Counters::default() };
-    counts(&redirect, expected);
-    let queues = redirect.attach(host, Mode::Pod, Fallback::Drop).unwrap().queues;
-    assert!(matches!(redirect.clear_socket(host, queues), Err(RedirectError::NoQueue { .. })));
-    redirect.clear_socket(host, 0).unwrap();
 }
 
 #[test]
@@ -334,4 +295,16 @@ fn a_jumbo_veth_attaches_because_the_program_takes_fragments() {
     ip("link set h0 mtu 65000");
     let mut redirect = Redirect::load(&unpinned()).unwrap();
     assert_eq!(redirect.attach_name("h0", Mode::Pod, Fallback::Drop).unwrap().mode, AttachMode::Native);
+}
+
+#[test]
+fn queues_that_do_not_exist_have_no_place_for_sockets() {
+    if !enter() {
+        return;
+    }
+    let host = veth("h0", "p0");
+    let mut redirect = Redirect::load(&unpinned()).unwrap();
+    let queues = redirect.attach(host, Mode::Pod, Fallback::Drop).unwrap().queues;
+    assert!(matches!(redirect.clear_socket(host, queues), Err(RedirectError::NoQueue { .. })));
+    redirect.clear_socket(host, 0).unwrap();
 }

@@ -41,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) opener: Opener,
     pub(crate) io: XskIo,
     mtu: u32,
+    /// Whether ports opened from now on sum requested checksums in software.
+    pub(crate) sums_in_software: bool,
     /// The interface of each port.
     pub(crate) indices: std::collections::BTreeMap<u16, u32>,
     /// The socket of each port's first queue.
@@ -56,7 +58,15 @@ impl Node {
         let redirect =
             Redirect::load(&Options { pin: None, ..Options::default() }).expect("the program loads");
         let (opener, io) = afxdp::open(sizes).expect("AF_XDP works here");
-        Self { redirect, opener, io, mtu, fds: Default::default(), indices: Default::default() }
+        Self {
+            redirect,
+            opener,
+            io,
+            mtu,
+            sums_in_software: false,
+            fds: Default::default(),
+            indices: Default::default(),
+        }
     }
 
     /// A pod: veth `hN`/`pN`, attached and in service as port N. Answers the raw socket on its side.
@@ -81,6 +91,7 @@ impl Node {
         for queue in 0..attached.queues {
             match self.opener.open(PortId(number), &host, ifindex, queue) {
                 Ok(socket) => {
+                    let socket = if self.sums_in_software { socket.summing_in_software() } else { socket };
                     let fd = socket.as_raw_fd();
                     self.fds.entry(number).or_insert(fd);
                     self.io.add_port(socket).expect("there is room for a port");
