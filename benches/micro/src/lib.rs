@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod crowd;
+pub mod fleet;
 pub mod machine;
 pub mod node;
 pub mod ratio;

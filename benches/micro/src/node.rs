@@ -19,8 +19,8 @@ pub const BURST: usize = BURST_LEN;
 const GATEWAY: MacAddr = MacAddr([2, 0xee, 0, 0, 0, 1]);
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-const CLIENT_PORT: PortId = PortId(0);
-const SERVER_PORT: PortId = PortId(1);
+pub(crate) const CLIENT_PORT: PortId = PortId(0);
+pub(crate) const SERVER_PORT: PortId = PortId(1);
 const CLIENT_IDENTITY: Identity = Identity(1001);
 const SERVER_IDENTITY: Identity = Identity(1002);
 
@@ -130,7 +130,12 @@ fn to_gateway(frame: Vec<u8>) -> Vec<u8> {
     testing::with_macs(frame, testing::mac_of(if from_server { SERVER } else { CLIENT }), GATEWAY)
 }
 
-fn snapshot() -> Snapshot {
+/// A segment from the client of an established connection to the server.
+pub(crate) fn established(flow: u32) -> Vec<u8> {
+    segment(client_of(flow), (SERVER, 80), TcpFlags::ACK, 101, 501)
+}
+
+pub(crate) fn snapshot() -> Snapshot {
     let rules = PolicyMap::builder()
         .enforce(Direction::Ingress, &[])
         .allow(Direction::Ingress, CLIENT_IDENTITY, proto::TCP, 80..=80)
