@@ -77,7 +77,7 @@ impl Bed {
         for name in ["client", "server"] {
             let spec = PodSpec::new("bench", name, &format!("app={name}"))
                 .mtu(contender.mtu())
-                .checksum_offload(contender.keeps_offloads());
+                .checksum_offload(!contender.pods_sum());
             bed.add_pod(spec)?;
         }
         let player = peers::start(&mut bed, contender, sluice)?;
@@ -146,5 +146,12 @@ impl Bed {
             // One that has died is found out by its counters.
             let _gone = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal);
         }
+    }
+}
+
+impl Drop for Bed {
+    /// Who stands still does not hear that it is to end.
+    fn drop(&mut self) {
+        self.freeze(false);
     }
 }

@@ -8,7 +8,7 @@ pub const MANY: u32 = 10_000;
 /// Who carries the packets.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Contender {
-    /// `sluice run` with that many policies on the server, pods summing their own checksums.
+    /// `sluice run` with that many policies on the server.
     Sluice(u32),
     /// The same with one policy and no flow log.
     SluiceSilent,
@@ -106,7 +106,7 @@ impl Contender {
         !matches!(self, Self::Sluice(_) | Self::SluiceSilent | Self::SluiceJumbo | Self::Bare | Self::TcEbpf)
     }
 
-    /// Whether pods keep checksum and segmentation offload: not where AF_XDP copies frames.
+    /// Whether pods keep segmentation offload: not where AF_XDP copies frames.
     #[must_use]
     pub const fn keeps_offloads(self) -> bool {
         !self.has_xdp()
@@ -116,6 +116,13 @@ impl Contender {
     #[must_use]
     pub const fn has_xdp(self) -> bool {
         matches!(self, Self::Sluice(_) | Self::SluiceSilent | Self::SluiceJumbo | Self::Bare)
+    }
+
+    /// Whether pods sum their own checksums, which is not how pods are: the bare forwarder sends frames on as they are. Sluice
+    /// asks the kernel for checksums that are not complete.
+    #[must_use]
+    pub const fn pods_sum(self) -> bool {
+        matches!(self, Self::Bare)
     }
 
     /// CPUs of client and server: a forwarder that spins has CPU 1 to itself.
