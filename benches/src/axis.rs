@@ -164,6 +164,13 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    /// Who stands still does not hear that it is to end.
+    fn drop(&mut self) {
+        self.freeze(false);
+    }
+}
+
 /// The two series of small frames.
 #[derive(Clone, Debug)]
 pub struct Frames {

@@ -226,7 +226,13 @@ pub fn number(value: f64) -> String {
             .collect();
         return groups.join(",");
     }
-    let places = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let places = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     let text = format!("{value:.places$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
@@ -237,7 +243,9 @@ mod tests {
 
     fn series() -> Series {
         let mut series = Series::new("workers", "frames", "frame/s");
-        for (one, two) in [(8_000_000.0, 12_000_000.0), (4_000_000.0, 8_000_000.0), (8_000_000.0, 14_400_000.0)] {
+        for (one, two) in
+            [(8_000_000.0, 12_000_000.0), (4_000_000.0, 8_000_000.0), (8_000_000.0, 14_400_000.0)]
+        {
             series.add(1, one);
             series.add(2, two);
         }

@@ -7,6 +7,7 @@
 
 use anyhow::Result;
 use clap::Parser;
+use sluice::testbed::interrupt;
 use sluice_benches::bed::{Bed, Beds};
 use sluice_benches::contender::Contender;
 use sluice_benches::frames::How;
@@ -68,6 +69,7 @@ impl Args {
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    interrupt::watch()?;
     let mut beds = Beds::new(&args.sluice);
     let mut run = Run::new(args.rounds, args.seconds)?;
     let everybody = args.among(if args.few { &Contender::FEW } else { &Contender::ALL });
@@ -122,7 +124,9 @@ fn rounds(
     for _ in 0..run.rounds {
         able.retain(|contender| {
             let mut sample = beds.with(*contender, &measure);
-            if let Err(error) = &sample {
+            if let Err(error) = &sample
+                && !interrupt::requested()
+            {
                 eprintln!("{name}: once more: {error:#}");
                 sample = beds.with(*contender, &measure);
             }

@@ -8,6 +8,7 @@
 
 use anyhow::Result;
 use clap::Parser;
+use sluice::testbed::interrupt;
 use sluice_benches::l7::aims::{self, Aims};
 use sluice_benches::l7::gate::{Contender, Gate, Node, Nodes};
 use sluice_benches::l7::proxy::Proxy;
@@ -101,6 +102,7 @@ const COMPARISONS: [Comparison; 5] = [
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    interrupt::watch()?;
     let proxies = find_proxies(&args);
     let mut run = Run::new(args.rounds, args.seconds)?;
     for speech in [Speech::Http1, Speech::Http2, Speech::Grpc, Speech::Kafka] {
@@ -198,7 +200,9 @@ fn rounds(
     for round in 0..=run.rounds {
         able.retain(|contender| {
             let mut sample = nodes.with(*contender, |node| measure(node, *contender, round));
-            if let Err(error) = &sample {
+            if let Err(error) = &sample
+                && !interrupt::requested()
+            {
                 eprintln!("{name}: once more: {error:#}");
                 sample = nodes.with(*contender, |node| measure(node, *contender, round));
             }

@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 use clap::Parser;
+use sluice::testbed::interrupt;
 use sluice_benches::axis::{Setup, connections, identities, pods};
 use sluice_micro::scaling::{Run, Series};
 use std::path::PathBuf;
@@ -38,8 +39,9 @@ const AXES: [(&str, Axis); 5] = [
     ("polls", pods::polls),
 ];
 
-fn main() -> ExitCode {
+fn main() -> Result<ExitCode> {
     let args = Args::parse();
+    interrupt::watch()?;
     let setup = Setup { sluice: args.sluice, rounds: args.rounds, time: Duration::from_secs(args.seconds) };
     let command = std::env::args().collect::<Vec<_>>().join(" ");
     let mut code = ExitCode::SUCCESS;
@@ -52,6 +54,9 @@ fn main() -> ExitCode {
             eprintln!("\nNOT MEASURED {name}: {error:#}");
             code = ExitCode::FAILURE;
         }
+        if interrupt::requested() {
+            break;
+        }
     }
-    code
+    Ok(code)
 }

@@ -305,6 +305,13 @@ impl Node {
     }
 }
 
+impl Drop for Node {
+    /// Who stands still does not hear that it is to end.
+    fn drop(&mut self) {
+        self.freeze(false);
+    }
+}
+
 /// All nodes of a comparison; whoever is not being measured stands still.
 pub struct Nodes(Vec<Node>);
 
