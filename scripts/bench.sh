@@ -54,6 +54,9 @@ else
     run "criterion benches" cargo bench --locked --no-fail-fast -p sluice-micro --benches -- --warm-up-time 0.2 --measurement-time 0.5
 fi
 
+cargo build --locked --release -p sluice-micro --bin workers
+run "two workers by one, in memory" target/release/workers
+
 if [ "$(id -u)" = 0 ]; then
     cargo build --locked --release -p sluice -p sluice-benches
     run "cost by number, between pods" target/release/scaling --rounds "$ROUNDS" --seconds "$SECONDS_EACH"

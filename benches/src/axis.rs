@@ -77,7 +77,7 @@ impl Place {
     pub fn new(setup: &Setup, plan: &Plan) -> Result<Self> {
         let mut bed = TestBed::new(Routing::Sluice)?;
         for name in ["client", "server"] {
-            bed.add_pod(PodSpec::new("bench", name, &format!("app={name}")).checksum_offload(false))?;
+            bed.add_pod(PodSpec::new("bench", name, &format!("app={name}")))?;
         }
         for at in 0..plan.idle_pods {
             bed.add_pod(PodSpec::new("bench", &format!("idle-{at}"), "app=idle"))?;

@@ -15,8 +15,8 @@ stand still. Rounds are interleaved: each contender once, then again. Ratios are
 the least and the most; rates are this machine's and are worth nothing elsewhere. After each sample the contender's own \
 counters must say that all packets or requests went through it, and those of the kernel's routing that none went past it, or \
 the run fails. Whoever spins has CPU 1 to itself and shows it as busy; client and server then share CPU 0. Where the kernel \
-forwards, client and server have a CPU each. Pods behind AF_XDP sum their own checksums and have no segmentation offload; all \
-others keep both. Rules and policies are the same list for everybody, and the entry that matches is the last one.\n";
+forwards, client and server have a CPU each. Pods behind AF_XDP have no segmentation offload, and those of the bare forwarder \
+sum their own checksums; all others keep both. Rules and policies are the same list for everybody, and the entry that matches is the last one.\n";
 
 /// File names with their contents: the page, and the charts that it shows.
 ///

@@ -1,12 +1,13 @@
 //! One worker against two, each on a CPU of its own, in alternating samples: frames a second, and what a frame costs.
 //!
 //! ```text
-//! workers [ROUNDS] [MILLISECONDS] [FLOWS]     prints, and writes target/workers.json
+//! workers [ROUNDS] [MILLISECONDS] [FLOWS]     prints, writes target/workers.json and, for the report, scaling/workers.json
 //! ```
 
 use serde::Serialize;
 use sluice_micro::fleet::{Arrival, Member, members};
 use sluice_micro::machine::Machine;
+use sluice_micro::scaling;
 use sluice_micro::spread::{Spread, spread};
 use std::process::ExitCode;
 use std::sync::Barrier;
@@ -35,8 +36,8 @@ struct Series {
     two_ns: Spread,
     /// Two by one, round by round.
     ratio: Spread,
-    /// Frames lost by two workers of those that they forwarded.
-    lost: f64,
+    /// Frames lost by two workers.
+    lost: u64,
 }
 
 fn main() -> ExitCode {
@@ -88,7 +89,6 @@ fn run(rounds: usize, milliseconds: u64, flows: u32) -> std::io::Result<()> {
         .zip(&fleets)
         .filter_map(|(((_, arrival), samples), (_, two))| {
             let of = |value: fn(&(f64, f64)) -> f64| spread(samples.iter().map(value));
-            let sent: f64 = samples.iter().map(|(_, both)| both * time.as_secs_f64()).sum();
             Some(Series {
                 arrival: format!("{arrival:?}").to_lowercase(),
                 one: of(|(one, _)| one / 1e6)?,
@@ -96,16 +96,30 @@ fn run(rounds: usize, milliseconds: u64, flows: u32) -> std::io::Result<()> {
                 one_ns: of(|(one, _)| 1e9 / one)?,
                 two_ns: of(|(_, two)| 2e9 / two)?,
                 ratio: of(|(one, two)| two / one)?,
-                lost: two.iter().map(Member::dropped).sum::<u64>() as f64 / sent,
+                lost: two.iter().map(Member::dropped).sum(),
             })
         })
         .collect();
     for Series { arrival, one, two, one_ns, two_ns, ratio, lost } in &series {
         println!(
-            "{arrival:8} one {:6.2} M/s {:6.1} ns   two {:6.2} M/s {:6.1} ns   ratio {:.2} ({:.2}-{:.2})   lost {lost:.4}",
+            "{arrival:8} one {:6.2} M/s {:6.1} ns   two {:6.2} M/s {:6.1} ns   ratio {:.2} ({:.2}-{:.2})   lost {lost}",
             one.median, one_ns.median, two.median, two_ns.median, ratio.median, ratio.least, ratio.most,
         );
     }
+    let mut chart = scaling::Run::new("target/release/workers")?;
+    for (arrival, samples) in series.iter().map(|series| &series.arrival).zip(&samples) {
+        let name = format!("in memory, established connections, frames arrive {arrival}");
+        let mut line = scaling::Series::new("workers", &name, "frame/s");
+        for (one, two) in samples {
+            line.add(1, *one);
+            line.add(2, *two);
+        }
+        if arrival == "steered" {
+            line.at_least(2, 1.8);
+        }
+        chart.series.push(line);
+    }
+    chart.save("workers")?;
     let report = Report { machine, flows, rounds, milliseconds, series };
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/workers.json");
     std::fs::write(path, serde_json::to_string_pretty(&report)?)
