@@ -10,10 +10,15 @@ use packet::io::mem::{MemConfig, MemIo, Sent};
 use packet::{Burst, Frame, Instant, IoError, IoStats, PacketIo, Parsed, PortId};
 use policy::Identity;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Frames that go round in each worker's memory.
 const FRAMES: usize = 256;
+
+/// Frames that may be on their way to another worker at a time: what is measured is what gets through without loss, and
+/// memory would go on giving where a sender would slow down.
+const ON_THE_WAY: u64 = 2048;
 
 const SEED: u64 = 42;
 
@@ -34,11 +39,15 @@ pub struct Supply {
     /// Copied in one after the other; empty where frames go round by themselves.
     frames: Vec<Vec<u8>>,
     next: usize,
+    given: u64,
+    /// How many of them were taken by the worker that they belong to.
+    arrived: Option<Arc<AtomicU64>>,
 }
 
 /// A worker with its supply.
 pub struct Member {
     worker: Worker<Supply>,
+    taken: Arc<AtomicU64>,
     events: EventReader,
 }
 
@@ -48,6 +57,7 @@ impl Member {
         let before = self.worker.stats().forwarded;
         for _ in 0..256 {
             self.worker.poll_once(Instant::from_secs(1) + since).expect("memory does not fail");
+            self.taken.store(self.worker.member().map_or(0, |m| m.counters().taken), Ordering::Release);
         }
         self.events.drain(usize::MAX, |_| {});
         self.worker.stats().forwarded - before
@@ -57,12 +67,6 @@ impl Member {
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.worker.stats().dropped_total()
-    }
-
-    /// Frames that came from another worker.
-    #[must_use]
-    pub fn taken(&self) -> u64 {
-        self.worker.member().map_or(0, |member| member.counters().taken)
     }
 }
 
@@ -85,7 +89,7 @@ pub fn members(workers: usize, flows: u32, arrival: Arrival) -> Vec<Member> {
             if workers > 1 {
                 worker.join(seat.member);
             }
-            Member { worker, events }
+            Member { worker, taken: Arc::default(), events }
         })
         .collect();
     let mut supplies = vec![Vec::new(); workers];
@@ -97,8 +101,12 @@ pub fn members(workers: usize, flows: u32, arrival: Arrival) -> Vec<Member> {
         let away = usize::from(arrival == Arrival::Astray);
         supplies[(home + away) % workers].push(frame);
     }
-    for (member, frames) in members.iter_mut().zip(supplies) {
-        member.worker.io_mut().fill(frames);
+    let taken: Vec<_> = members.iter().map(|member| Arc::clone(&member.taken)).collect();
+    for (at, (member, frames)) in members.iter_mut().zip(supplies).enumerate() {
+        let supply = member.worker.io_mut();
+        supply.fill(frames);
+        // With two workers, what goes astray at one is the other's.
+        supply.arrived = (arrival == Arrival::Astray).then(|| Arc::clone(&taken[(at + 1) % workers]));
     }
     members
 }
@@ -127,7 +135,8 @@ impl Supply {
             Arrival::Copied | Arrival::Astray => (Sent::Discard, FRAMES),
         };
         let mem = MemIo::new(MemConfig { ports: 2, buffers, buffer_size: 2048, tx_capacity: 256, sent });
-        Self { mem, frames: Vec::new(), next: if arrival == Arrival::Steered { usize::MAX } else { 0 } }
+        let next = if arrival == Arrival::Steered { usize::MAX } else { 0 };
+        Self { mem, frames: Vec::new(), next, given: 0, arrived: None }
     }
 
     fn fill(&mut self, frames: Vec<Vec<u8>>) {
@@ -144,7 +153,12 @@ impl Supply {
 impl PacketIo for Supply {
     fn recv(&mut self, burst: &mut Burst) -> Result<(), IoError> {
         if !self.frames.is_empty() {
-            for _ in 0..burst.room() {
+            let may = self.arrived.as_ref().map_or(u64::MAX, |arrived| {
+                ON_THE_WAY.saturating_sub(self.given - arrived.load(Ordering::Acquire))
+            });
+            let count = burst.room().min(usize::try_from(may).unwrap_or(usize::MAX));
+            self.given += count as u64;
+            for _ in 0..count {
                 self.next = if self.next + 1 < self.frames.len() { self.next + 1 } else { 0 };
                 self.mem.inject(node::CLIENT_PORT, &self.frames[self.next]);
             }
