@@ -98,15 +98,15 @@ impl<I: PacketIo> Worker<I> {
             }
             let known = parses.iter().take(frames);
             pipeline.conntrack.warm(known.filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
-            for (frame, parse) in burst.drain().zip(parses.iter()) {
-                let frame = match member {
-                    Some(member) => match member.keep(io, &mut pipeline.stats, frame, parse) {
-                        Some(frame) => frame,
-                        None => continue,
-                    },
-                    None => frame,
-                };
-                pipeline.process(io, snapshot, frame, parse, now);
+            match member {
+                Some(member) if !member.all_ours(parses.iter().take(frames)) => {
+                    pipeline.process_own(io, snapshot, member, burst, parses.as_slice(), now);
+                }
+                _ => {
+                    for (frame, parse) in burst.drain().zip(parses.iter()) {
+                        pipeline.process(io, snapshot, frame, parse, now);
+                    }
+                }
             }
         }
         sweep.run(pipeline, io, snapshot, now);
@@ -233,6 +233,25 @@ impl<I: PacketIo> Worker<I> {
 }
 
 impl Pipeline {
+    /// As one of several workers: takes those frames of a burst through the stages that belong to this one, and hands over
+    /// the others. Apart from the loop of a single worker, which it would slow down.
+    #[inline(never)]
+    fn process_own<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        member: &mut Member,
+        burst: &mut Burst,
+        parses: &[Parse],
+        now: Instant,
+    ) {
+        for (frame, parse) in burst.drain().zip(parses) {
+            if let Some(frame) = member.keep(io, &mut self.stats, frame, parse) {
+                self.process(io, snapshot, frame, parse, now);
+            }
+        }
+    }
+
     fn expire(&mut self, now: Instant) {
         let Self { conntrack, events, stats, config, fragments, .. } = self;
         conntrack.expire(now, config.expire_per_poll, &mut |conn, reason| {

@@ -193,6 +193,16 @@ impl Member {
         }
     }
 
+    /// Whether all frames of the burst are this worker's, and none needs a second look: the rule where somebody steers.
+    #[inline]
+    pub(crate) fn all_ours<'a>(&self, mut parses: impl Iterator<Item = &'a Parse>) -> bool {
+        self.released == 0
+            && parses.all(|parse| {
+                let ours = |hash: &u64| self.route[usize::from(bucket_of(*hash))] == self.me;
+                fragment_of(parse).is_none() && parse.flow.as_ref().is_none_or(|(_, hash)| ours(hash))
+            })
+    }
+
     /// Gives back a frame that this worker is to process.
     #[inline]
     pub(crate) fn keep<I: PacketIo>(
