@@ -3,7 +3,7 @@
 //! Each [`Worker`](crate::Worker) owns its backend, connections and event ring outright. A flow, in both directions and with
 //! the ICMP errors about it, belongs to one *bucket* ([`steer`]), and a bucket to one worker at a time. A worker that receives
 //! a frame of a bucket that is another's hands it over, its bytes copied, through a bounded ring with one writer and one
-//! reader ([`mailbox`]). A worker that forwards by a port whose sockets are another's does likewise ([`io`]). No worker ever
+//! reader (`mailbox`). A worker that forwards by a port whose sockets are another's does likewise ([`io`]). No worker ever
 //! waits for another: a full ring costs the frame ([`DropReason::HandoverFull`](flowlog::DropReason::HandoverFull)).
 //!
 //! # Moving a bucket
