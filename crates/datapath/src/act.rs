@@ -48,7 +48,7 @@ impl Action {
 
 impl Pipeline {
     /// Carries out `action` on `frame`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn act<I: PacketIo>(
         &mut self,
         io: &mut I,
@@ -85,7 +85,7 @@ impl Pipeline {
     }
 
     /// Puts the frame on its way: one hop further, to the next Ethernet address.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn forward<I: PacketIo>(
         &mut self,
         io: &mut I,

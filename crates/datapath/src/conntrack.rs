@@ -32,8 +32,8 @@ pub use conn::{CachedVerdict, Conn};
 pub use restore::ConnState;
 pub use tcp::State;
 
+use config::Ticks;
 use conn::{QueueKind, REVOKED};
-use core::time::Duration;
 use evict::Loads;
 use flowlog::{CloseReason, DropReason};
 use hash::FlowHasher;
@@ -93,6 +93,8 @@ pub struct NewConn {
 #[derive(Debug)]
 pub struct Conntrack {
     config: ConntrackConfig,
+    /// Those of `config`.
+    timeouts: Ticks,
     hasher: FlowHasher,
     table: HashTable<u32>,
     slab: Vec<Conn>,
@@ -134,6 +136,7 @@ impl Conntrack {
             wheel: Wheel::new(),
             loads: Loads::default(),
             retired: Vec::new(),
+            timeouts: Ticks::of(&config.timeouts),
             config,
         }
     }
@@ -330,7 +333,7 @@ impl Conntrack {
         conn.last_seen = timer::tick_of(now);
         let state = conn.tcp.state;
         if step == Step::Advanced {
-            let due = timer::tick_after(now + self.timeout(state, packet.proto));
+            let due = timer::tick_after(now).saturating_add(self.timeout(state, packet.proto));
             self.wheel.reschedule(&mut self.slab, id.0, due);
             if state != before {
                 self.loads.requeue(&mut self.slab, id.0, queue_of(state));
@@ -360,7 +363,7 @@ impl Conntrack {
     /// Turns an entry into a tombstone that stands for the time-out of a finished connection. Its end is told by the
     /// caller; nobody is told of it again.
     pub fn revoke(&mut self, id: ConnId, now: Instant) {
-        let due = timer::tick_after(now + self.config.timeouts.tcp_fin);
+        let due = timer::tick_after(now).saturating_add(self.timeouts.tcp_fin);
         self.get_mut(id).marks |= REVOKED;
         self.wheel.reschedule(&mut self.slab, id.0, due);
         self.loads.requeue(&mut self.slab, id.0, QueueKind::Finished);
@@ -376,8 +379,10 @@ impl Conntrack {
         }
     }
 
-    fn timeout(&self, state: State, l4_proto: u8) -> Duration {
-        let t = &self.config.timeouts;
+    /// In ticks of the wheel.
+    #[inline]
+    fn timeout(&self, state: State, l4_proto: u8) -> u32 {
+        let t = &self.timeouts;
         match state {
             State::SynSent | State::SynReceived | State::Adopted => t.tcp_syn,
             State::Established | State::HalfClosed => t.tcp_established,
@@ -438,7 +443,7 @@ impl Conntrack {
         };
         let (slab, hasher) = (&self.slab, &self.hasher);
         self.table.insert_unique(new.hash, i, |&j| hasher.hash(&slab[j as usize].key));
-        let due = timer::tick_after(now + self.timeout(tracking.state, new.key.proto));
+        let due = timer::tick_after(now).saturating_add(self.timeout(tracking.state, new.key.proto));
         self.wheel.insert(&mut self.slab, i, due);
         self.loads.opened(new.in_port);
         self.loads.requeue(&mut self.slab, i, queue_of(tracking.state));

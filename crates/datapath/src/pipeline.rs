@@ -87,7 +87,7 @@ impl Pipeline {
     ///
     /// Inlined down to what most frames need, so that an answer of many bytes (a drop says much) is not passed from
     /// stage to stage in memory.
-    #[inline]
+    #[inline(always)]
     pub fn process<I: PacketIo>(
         &mut self,
         io: &mut I,
@@ -104,7 +104,7 @@ impl Pipeline {
         self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, now);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decide<I: PacketIo>(
         &mut self,
         io: &I,

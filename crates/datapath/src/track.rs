@@ -51,7 +51,7 @@ pub enum Tracked {
 
 impl Pipeline {
     /// Finds or creates the packet's connection and answers the port it leaves by.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn track(
         &mut self,
         packet: &Packet,
@@ -79,7 +79,7 @@ impl Pipeline {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn known(
         &mut self,
         packet: &Packet,

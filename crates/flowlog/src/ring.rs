@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn an_event_stays_small() {
-        assert_eq!(size_of::<FlowEvent>(), 144);
+        assert_eq!(size_of::<FlowEvent>(), 136);
     }
 
     #[test]

@@ -71,13 +71,10 @@ pub fn sum(bytes: &[u8]) -> u16 {
     for word in words {
         total += u64::from(u32::from_ne_bytes(*word));
     }
-    // By cases and not by copying into a zeroed word: a copy of unknown length is a call.
-    total += u64::from(u32::from_ne_bytes(match *tail {
-        [a] => [a, 0, 0, 0],
-        [a, b] => [a, b, 0, 0],
-        [a, b, c] => [a, b, c, 0],
-        _ => [0; 4],
-    }));
+    if !tail.is_empty() {
+        let byte = |at: usize| tail.get(at).copied().unwrap_or_default();
+        total += u64::from(u32::from_ne_bytes([byte(0), byte(1), byte(2), 0]));
+    }
     u16::from_be_bytes(fold(total).to_ne_bytes())
 }
 
@@ -139,15 +136,9 @@ pub fn pseudo_header_sum(packet: &Packet, l4_len: u32) -> u16 {
 #[must_use]
 #[inline]
 pub fn pseudo_header_sum_of(src: Addr, dst: Addr, l4_proto: u8, l4_len: u32) -> u16 {
-    let fixed = u64::from(l4_proto) + u64::from(l4_len);
-    let addresses = match (src.as_v4(), dst.as_v4()) {
-        (Some(src), Some(dst)) => u64::from(src) + u64::from(dst),
-        _ => {
-            let words = |a: Addr| (0..4).map(|i| u64::from((a.0 >> (32 * i)) as u32)).sum::<u64>();
-            words(src) + words(dst)
-        }
-    };
-    fold(addresses + fixed)
+    // For both families alike: the prefix of mapped addresses is 0xffff, which is zero to a one's complement sum.
+    let words = |a: Addr| (0..4).map(|i| u64::from((a.0 >> (32 * i)) as u32)).sum::<u64>();
+    fold(words(src) + words(dst) + u64::from(l4_proto) + u64::from(l4_len))
 }
 
 /// Classifies the L4 checksum of an unfragmented packet.
@@ -164,24 +155,24 @@ pub fn classify<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet, may_be_part
         return ChecksumState::Valid;
     }
     let l4_len = packet.end - u32::from(packet.l4);
+    let head = io.bytes(frame);
     match packet.l4_header {
         L4::Tcp(_) => {
-            let field = field_at(io.bytes(frame), packet, tcp::CHECKSUM_OFFSET);
-            internet(io, frame, packet, field, pseudo_header_sum(packet, l4_len), may_be_partial)
+            let field = field_at(head, packet, tcp::CHECKSUM_OFFSET);
+            internet(io, frame, head, packet, field, l4_len, may_be_partial)
         }
         L4::Udp { .. } => {
-            let field = field_at(io.bytes(frame), packet, udp::CHECKSUM_OFFSET);
+            let field = field_at(head, packet, udp::CHECKSUM_OFFSET);
             match (field, packet.src.is_v4()) {
                 (0, true) => ChecksumState::Absent,
                 // RFC 8200 §8.1: a UDP packet over IPv6 must have a checksum.
                 (0, false) => ChecksumState::Invalid,
-                _ => internet(io, frame, packet, field, pseudo_header_sum(packet, l4_len), may_be_partial),
+                _ => internet(io, frame, head, packet, field, l4_len, may_be_partial),
             }
         }
         // ICMP is summed by whoever sends it, also on a veth.
-        L4::Icmp(_) => verified(sum_l4(io, frame, packet, icmp_start(packet, l4_len)) == 0xffff),
+        L4::Icmp(_) => verified(sum_l4(io, frame, head, packet, icmp_start(packet, l4_len)) == 0xffff),
         L4::Sctp(_) => {
-            let head = io.bytes(frame);
             // The kernel leaves the field zero when the device claims to do the CRC, as veth does.
             let field = wide_field_at(head, packet, sctp::CHECKSUM_OFFSET);
             if may_be_partial && field == [0; 4] {
@@ -205,7 +196,7 @@ pub fn complete<I: PacketIo>(io: &mut I, frame: &mut Frame, packet: &Packet) {
         L4::Tcp(_) | L4::Udp { .. } => {
             let Some(request) = request(packet) else { return };
             // The field holds the pseudo-header sum and is summed along.
-            let value = finish(sum_l4(io, frame, packet, 0), packet.proto);
+            let value = finish(sum_l4(io, frame, io.bytes(frame), packet, 0), packet.proto);
             let at = l4 + usize::from(request.offset);
             if let Some(field) = io.bytes_mut(frame).get_mut(at..at + 2) {
                 field.copy_from_slice(&value.to_be_bytes());
@@ -261,15 +252,17 @@ fn verified(right: bool) -> ChecksumState {
 fn internet<I: PacketIo>(
     io: &I,
     frame: &Frame,
+    head: &[u8],
     packet: &Packet,
     field: u16,
-    pseudo: u16,
+    l4_len: u32,
     may_be_partial: bool,
 ) -> ChecksumState {
+    let pseudo = pseudo_header_sum(packet, l4_len);
     if may_be_partial && field == pseudo {
         return ChecksumState::Partial;
     }
-    verified(sum_l4(io, frame, packet, pseudo) == 0xffff)
+    verified(sum_l4(io, frame, head, packet, pseudo) == 0xffff)
 }
 
 /// ICMPv6 has a pseudo-header (RFC 4443 §2.3), ICMP has none.
@@ -290,11 +283,11 @@ fn wide_field_at(head: &[u8], packet: &Packet, offset: u16) -> [u8; 4] {
     head.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default()
 }
 
-/// Sum from the L4 header to the end of the datagram; Ethernet padding stays out.
-#[inline]
-fn sum_l4<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet, start: u16) -> u16 {
+/// Sum from the L4 header to the end of the datagram; Ethernet padding stays out. `head` is the frame's first buffer.
+#[inline(always)]
+fn sum_l4<I: PacketIo>(io: &I, frame: &Frame, head: &[u8], packet: &Packet, start: u16) -> u16 {
     let (l4, end) = (usize::from(packet.l4), packet.end as usize);
-    if let Some(whole) = io.bytes(frame).get(l4..end) {
+    if let Some(whole) = head.get(l4..end) {
         return fold(u64::from(start) + u64::from(sum(whole)));
     }
     let mut total = Sum::starting_with(start);

@@ -38,7 +38,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("sluice-micro", &["packet", "l7", "policy", "flowlog", "datapath"]),
-    ("sluice-benches", &["packet", "l7", "policy", "flowlog", "datapath", "afxdp", "xdp-redirect", "sluice", "sluice-micro"]),
+    (
+        "sluice-benches",
+        &["packet", "l7", "policy", "flowlog", "datapath", "afxdp", "xdp-redirect", "sluice", "sluice-micro"],
+    ),
 ];
 
 /// What the tests of a crate may use on top: the program that fills the sockets under test.

@@ -1,6 +1,8 @@
 //! Limits and time-outs of the connection table.
 
+use super::timer::tick_after;
 use core::time::Duration;
+use packet::Instant;
 
 /// Limits and time-outs. [`Default`] is Cilium's where Cilium has a number.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,6 +42,35 @@ pub struct Timeouts {
     pub sctp: Duration,
     /// Every other protocol. Default 60 s.
     pub other: Duration,
+}
+
+/// [`Timeouts`] in ticks of the timer wheel, rounded up.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Ticks {
+    pub(super) tcp_syn: u32,
+    pub(super) tcp_established: u32,
+    pub(super) tcp_closing: u32,
+    pub(super) tcp_fin: u32,
+    pub(super) udp: u32,
+    pub(super) icmp: u32,
+    pub(super) sctp: u32,
+    pub(super) other: u32,
+}
+
+impl Ticks {
+    pub(super) fn of(timeouts: &Timeouts) -> Self {
+        let ticks = |timeout: Duration| tick_after(Instant::ZERO + timeout);
+        Self {
+            tcp_syn: ticks(timeouts.tcp_syn),
+            tcp_established: ticks(timeouts.tcp_established),
+            tcp_closing: ticks(timeouts.tcp_closing),
+            tcp_fin: ticks(timeouts.tcp_fin),
+            udp: ticks(timeouts.udp),
+            icmp: ticks(timeouts.icmp),
+            sctp: ticks(timeouts.sctp),
+            other: ticks(timeouts.other),
+        }
+    }
 }
 
 /// A configuration that cannot work.

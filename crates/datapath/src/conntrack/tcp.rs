@@ -198,6 +198,7 @@ impl Tracking {
     }
 
     /// Follows one segment.
+    #[inline]
     pub(super) fn step(&mut self, leg: Leg, tcp: &Tcp) -> Result<Step, DropReason> {
         if tcp.flags.rst() {
             return self.reset(leg, tcp);
@@ -213,6 +214,7 @@ impl Tracking {
     }
 
     /// RFC 5961 §3.2: only the exact number ends a connection; one inside the window makes the receiver ask back.
+    #[inline(never)]
     fn reset(&mut self, leg: Leg, tcp: &Tcp) -> Result<Step, DropReason> {
         let (s, p) = (leg.index(), leg.opposite().index());
         let exact = match (self.state, leg) {
@@ -241,6 +243,7 @@ impl Tracking {
         Err(DropReason::InvalidTcpState)
     }
 
+    #[inline(never)]
     fn synchronize(&mut self, leg: Leg, tcp: &Tcp) -> Result<Step, DropReason> {
         let ack = tcp.flags.ack();
         Ok(match (self.state, leg) {
@@ -333,6 +336,7 @@ impl Tracking {
         between(self.acked[1].wrapping_sub(ACK_SLACK), number, later(self.edge[0], self.end[0]))
     }
 
+    #[inline]
     fn segment(&mut self, leg: Leg, tcp: &Tcp) -> Step {
         let (s, p) = (leg.index(), leg.opposite().index());
         let end = end_of(tcp);
@@ -352,6 +356,7 @@ impl Tracking {
     }
 
     /// The four conditions of van Rooij §4; those whose numbers are not known yet hold.
+    #[inline]
     fn in_windows(&self, s: usize, p: usize, tcp: &Tcp, end: u32) -> bool {
         if !self.known(p) {
             return true;
@@ -364,6 +369,7 @@ impl Tracking {
         room && recent && ack
     }
 
+    #[inline]
     fn learn(&mut self, s: usize, p: usize, tcp: &Tcp, end: u32) {
         let window = (u32::from(tcp.window) << self.shift(s)).max(1);
         let edge = tcp.ack.wrapping_add(window);
@@ -391,6 +397,7 @@ impl Tracking {
         self.flags[s] |= flags | KNOWN;
     }
 
+    #[inline]
     fn by_fins(&self) -> State {
         let fin = |leg: usize| self.flags[leg] & TcpFlags::FIN != 0;
         let acknowledged = |leg: usize| self.acked[1 - leg] == self.end[leg];

@@ -1,4 +1,5 @@
 use super::*;
+use core::time::Duration;
 use packet::{Addr, Icmp, MacAddr, Sctp, Tcp, TcpFlags};
 
 const SYN: u8 = TcpFlags::SYN;

@@ -142,11 +142,12 @@ mod tests {
             one.request_checksum(ChecksumRequest { start: 34, offset: 16 });
             sent += u64::from(outbox.put(&io, &one, PortId(3)));
             io.release(one);
+            assert!(round != 0 || inbox.take(&mut io).is_none(), "nothing before the flush");
         }
         let fit = (1_u64..).find(|n| (0..*n).map(|i| 1_012 + i).sum::<u64>() > 72 << 10).expect("some") - 1;
         assert_eq!((sent, outbox.count), (fit, fit));
-        assert!(inbox.take(&mut io).is_none(), "nothing before the flush");
-        assert!(outbox.flush() && !outbox.flush());
+        // The first that found no room has already sent the others on.
+        assert!(!outbox.flush());
         for round in 0..fit as u8 {
             let Some(Taken::Frame(one)) = inbox.take(&mut io) else { panic!("frame {round}") };
             assert_eq!(one.port(), PortId(3));
