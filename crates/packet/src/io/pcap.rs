@@ -200,6 +200,7 @@ fn damaged(error: pcap_file::PcapError) -> IoError {
 impl<R: Read, W: Write> PacketIo for PcapIo<R, W> {
     fn recv(&mut self, burst: &mut Burst) -> Result<(), IoError> {
         let mut injected = 0;
+        let mut port = PortId(0);
         while injected < burst.room() {
             let next = match self.ahead.take() {
                 Some(frame) => Some(frame),
@@ -216,11 +217,12 @@ impl<R: Read, W: Write> PacketIo for PcapIo<R, W> {
             self.finished = next.is_none();
             let Some(frame) = next else { break };
             let early = self.limit.is_some_and(|limit| frame.time > limit);
-            if early || injected > 0 && frame.time != self.now {
+            // Frames of one moment stay in the capture's order, where memory would serve the ports in turn.
+            if early || injected > 0 && (frame.time != self.now || frame.port != port) {
                 self.ahead = Some(frame);
                 break;
             }
-            self.now = frame.time;
+            (self.now, port) = (frame.time, frame.port);
             self.mem.inject(frame.port, &frame.bytes);
             injected += 1;
         }
