@@ -3,7 +3,7 @@
 #
 #   scripts/bench.sh                 everything: some 45 minutes on two cores, once all is built
 #   scripts/bench.sh --quick         instructions for a frame, which fail where there are 3 % more than before; then the
-#                                    comparisons, fewer contenders, two rounds: some 15 minutes
+#                                    comparisons, fewer contenders, two rounds: 15 minutes
 #   scripts/bench.sh NAME...         only these criterion benches, as long as criterion wants
 #
 # ROUNDS and SECONDS_EACH change the length of the comparisons. What they found goes to target/compare*.json and

@@ -280,7 +280,11 @@ impl PacketIo for MemIo {
             self.turn = if port + 1 == ports { 0 } else { port + 1 };
             let rx = &mut self.ports[port].rx;
             let count = rx.len().min(burst.room()).min(BATCH);
-            idle = if count == 0 { idle + 1 } else { 0 };
+            if count == 0 {
+                idle += 1;
+                continue;
+            }
+            idle = 0;
             for index in rx.drain(..count) {
                 let buffer = &mut self.buffers[index as usize];
                 buffer.owner = Owner::Caller;
@@ -352,7 +356,10 @@ impl PacketIo for MemIo {
 
     fn flush(&mut self) -> Result<(), IoError> {
         for port in 0..self.ports.len() {
-            self.stats.wakeups += u64::from(!self.ports[port].tx.is_empty());
+            if self.ports[port].tx.is_empty() {
+                continue;
+            }
+            self.stats.wakeups += 1;
             let mut tx = core::mem::take(&mut self.ports[port].tx);
             for (index, request) in tx.drain(..) {
                 if let Some(request) = request {
