@@ -16,10 +16,11 @@
 //! frames. A [`PortSocket`] travels from the first to the second, a [`RetiredPort`] back, and its [`ReclaimToken`]
 //! returns the memory.
 //!
-//! This crate does not attach XDP programs and knows no protocol; the only bytes it ever changes are a checksum
-//! field it was asked to complete.
+//! This crate does not attach XDP programs and knows no protocol but by [`packet::join`], which finds TCP segments that may
+//! leave as one; the only bytes it ever changes are a checksum field it was asked to complete.
 
 mod anchor;
+mod bulk;
 mod error;
 mod owner;
 mod pool;

@@ -18,6 +18,9 @@ impl Owner {
     /// Never to be used again: a device may still read it.
     pub(crate) const LOST: Self = Self(3);
 
+    /// The first chunk of a frame that was accepted for transmission and is in no ring yet.
+    pub(crate) const HELD: Self = Self(4);
+
     const FILL: u16 = 0x4000;
     const TX: u16 = 0x8000;
 
@@ -47,6 +50,7 @@ impl std::fmt::Debug for Owner {
             1 => f.write_str("User"),
             2 => f.write_str("UserRest"),
             3 => f.write_str("Lost"),
+            4 => f.write_str("Held"),
             word if word & Self::TX != 0 => write!(f, "Tx({})", word & !Self::TX),
             word => write!(f, "Fill({})", word & !Self::FILL),
         }

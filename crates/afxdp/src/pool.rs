@@ -30,7 +30,7 @@ struct Chunk {
 
 /// All chunks of one UMEM.
 ///
-/// Invariants: a chunk whose owner is `FREE`, `USER` or `USER_REST` is in no ring, so the kernel does not touch it; the
+/// Invariants: a chunk whose owner is `FREE`, `USER`, `USER_REST` or `HELD` is in no ring, so the kernel does not touch it; the
 /// memory has `chunks.len()` chunks of `CHUNK_SIZE`.
 pub(crate) struct Pool {
     memory: Arc<Mapping>,
@@ -188,8 +188,46 @@ impl Pool {
     /// When the caller does not own it.
     #[inline]
     pub(crate) fn give_to_tx(&mut self, head: u32, slot: Slot, ring: &mut Producer<Desc>) {
+        self.hold(head);
+        self.give_held_to_tx(head, slot, ring);
+    }
+
+    /// Takes a frame from the caller that is to be transmitted later.
+    ///
+    /// # Panics
+    /// When the caller does not own it.
+    #[inline]
+    pub(crate) fn hold(&mut self, head: u32) {
         self.check(head);
         self.outstanding -= 1;
+        self.chunks[head as usize].owner = Owner::HELD;
+    }
+
+    /// Every buffer of a frame that was held, in order.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub(crate) fn held_buffers(&self, head: u32) -> impl Iterator<Item = &[u8]> {
+        self.check_held(head);
+        self.chain(head).map(|index| self.data(index))
+    }
+
+    /// Returns a frame that was held to the pool.
+    ///
+    /// # Panics
+    /// When it was not.
+    pub(crate) fn put_held(&mut self, head: u32) {
+        self.check_held(head);
+        self.put_chain(head);
+    }
+
+    /// Moves a frame that was held to `slot`'s transmissions and its descriptors to the TX ring.
+    ///
+    /// # Panics
+    /// When it was not.
+    #[inline]
+    pub(crate) fn give_held_to_tx(&mut self, head: u32, slot: Slot, ring: &mut Producer<Desc>) {
+        self.check_held(head);
         let mut index = head;
         while index != NONE {
             let chunk = &mut self.chunks[index as usize];
@@ -271,10 +309,16 @@ impl Pool {
     }
 
     #[inline]
+    fn check_held(&self, head: u32) {
+        let owner = self.chunks[head as usize].owner;
+        assert!(owner == Owner::HELD, "chunk {head} belongs to {owner:?} and is not held");
+    }
+
+    #[inline]
     fn data(&self, index: u32) -> &[u8] {
         let Chunk { start, len, .. } = self.chunks[index as usize];
         // SAFETY: `start + len` is at most CHUNK_SIZE, so the bytes lie in the chunk and in the memory. Callers have
-        // checked that the chunk, or the head of the chain it is in, is the caller's, so it is in no ring and the kernel
+        // checked that the chunk, or the head of the chain it is in, is the caller's or held, so it is in no ring and the kernel
         // does not write to it; mutable access needs `&mut self`.
         unsafe { std::slice::from_raw_parts(self.place(index, usize::from(start)), usize::from(len)) }
     }

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use packet::{Burst, Frame, PortId};
 
+use crate::bulk::Bulk;
 use crate::owner::Slot;
 use crate::pool::Pool;
 use crate::socket::{Lease, PortSocket, SocketMode};
@@ -51,6 +52,8 @@ pub(crate) struct Port {
     pub(crate) partial: Option<Partial>,
     pub(crate) mode: SocketMode,
     pub(crate) copies_tx: bool,
+    /// Joins segments, where the kernel takes them so.
+    bulk: Option<Bulk>,
     // Last: the queue is free when the socket is closed.
     _lease: Lease,
 }
@@ -68,6 +71,16 @@ pub(crate) struct Partial {
 pub(crate) struct Sent {
     pub(crate) calls: u64,
     pub(crate) lost: u64,
+    /// Frames that left as part of a larger one.
+    pub(crate) joined: u64,
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.lost += other.lost;
+        self.joined += other.joined;
+    }
 }
 
 /// What receiving came to.
@@ -99,6 +112,7 @@ impl Port {
             partial: None,
             mode: socket.mode,
             copies_tx: socket.copies_tx,
+            bulk: socket.bulk,
             _lease: socket.lease,
         }
     }
@@ -195,8 +209,77 @@ impl Port {
         self.xsk.completion.advance(count);
     }
 
+    /// Takes a frame of `chunks` buffers from the caller, which leaves at the next flush at the latest. Its checksum must be
+    /// complete, or asked for in its metadata too.
+    #[inline]
+    pub(crate) fn accept(&mut self, pool: &mut Pool, frame: &Frame, chunks: usize) -> Sent {
+        self.in_flight += chunks as u32;
+        self.passed = self.passed.wrapping_add(1);
+        let mut sent = Sent::default();
+        if let Some(bulk) = &mut self.bulk {
+            if bulk.extend(pool, frame, chunks) {
+                return sent;
+            }
+            if bulk.is_waiting() {
+                sent = self.settle(pool);
+            }
+            // Settling may have been the last refusal.
+            if self.bulk.as_mut().is_some_and(|bulk| bulk.begin(pool, frame, chunks)) {
+                return sent;
+            }
+        }
+        pool.give_to_tx(frame.index(), self.slot, &mut self.xsk.tx);
+        sent
+    }
+
+    /// Lets go of the segments that wait for others: as one packet, or into the TX ring.
+    fn settle(&mut self, pool: &mut Pool) -> Sent {
+        let mut sent = Sent::default();
+        let Some(mut bulk) = self.bulk.take_if(|bulk| bulk.is_waiting()) else { return sent };
+        if bulk.is_worth_it() {
+            // What came before goes before.
+            sent = self.transmit(pool);
+            if !self.unsent && !self.dead {
+                sent.calls += 1;
+                if bulk.transmit(pool) {
+                    let (frames, chunks) = bulk.take();
+                    frames.for_each(|head| {
+                        pool.put_held(head);
+                        sent.joined += 1;
+                    });
+                    self.in_flight -= chunks;
+                }
+            }
+        }
+        for head in bulk.take().0 {
+            pool.give_held_to_tx(head, self.slot, &mut self.xsk.tx);
+        }
+        self.bulk = Some(bulk).filter(|bulk| !bulk.is_hopeless());
+        sent
+    }
+
+    /// Gives up the segments that wait for others. Answers how many.
+    pub(crate) fn abandon(&mut self, pool: &mut Pool) -> u64 {
+        let Some(bulk) = &mut self.bulk else { return 0 };
+        let (frames, chunks) = bulk.take();
+        let count = frames.map(|head| pool.put_held(head)).count();
+        self.in_flight -= chunks;
+        count as u64
+    }
+
+    /// Transmits all that waits, unless this port is sitting out.
+    #[inline]
+    pub(crate) fn flush(&mut self, pool: &mut Pool) -> Sent {
+        let mut sent = match &self.bulk {
+            Some(bulk) if bulk.is_waiting() => self.settle(pool),
+            _ => Sent::default(),
+        };
+        sent += self.transmit(pool);
+        sent
+    }
+
     /// Publishes the descriptors that wait and tells the kernel, unless this port is sitting out.
-    pub(crate) fn transmit(&mut self, pool: &mut Pool) -> Sent {
+    fn transmit(&mut self, pool: &mut Pool) -> Sent {
         let mut sent = Sent::default();
         // Whole packets only: `send` adds complete chains.
         self.unsent |= self.xsk.tx.publish();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use packet::PortId;
 
 use crate::anchor::Anchor;
+use crate::bulk::Bulk;
 use crate::error::OpenError;
 use crate::pool::Pool;
 use crate::sizes::{CHUNK_SIZE, Sizes};
@@ -67,6 +68,8 @@ pub struct PortSocket {
     pub(crate) copies_tx: bool,
     /// Whether the kernel completes checksums that are asked for in transmit metadata.
     pub(crate) sums: bool,
+    /// Transmits segments joined.
+    pub(crate) bulk: Option<Bulk>,
     queue: u32,
     // Last: after the socket.
     pub(crate) lease: Lease,
@@ -137,7 +140,9 @@ impl Opener {
         // In copy mode the kernel's own transmit path sums where the device cannot; a driver in zero-copy mode may not know
         // metadata at all.
         let sums = mode == SocketMode::Copy && self.metadata;
-        Ok(PortSocket { port, xsk, mode, copies_tx, sums, queue, lease })
+        // Zero copy is cheaper than joining, and without metadata no checksum is open. Without this socket all goes one by one.
+        let bulk = if sums { Bulk::open(ifindex, SEND_BUFFER).ok() } else { None };
+        Ok(PortSocket { port, xsk, mode, copies_tx, sums, bulk, queue, lease })
     }
 
     /// The sizes the memory was made with.
@@ -176,7 +181,13 @@ impl PortSocket {
     /// Sums requested checksums here, as on a kernel that does not know transmit metadata: for measurements and tests.
     #[must_use]
     pub fn summing_in_software(self) -> Self {
-        Self { sums: false, ..self }
+        Self { sums: false, bulk: None, ..self }
+    }
+
+    /// Never joins segments: for measurements and tests.
+    #[must_use]
+    pub fn one_by_one(self) -> Self {
+        Self { bulk: None, ..self }
     }
 }
 

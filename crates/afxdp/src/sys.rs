@@ -175,6 +175,41 @@ pub(crate) fn bind_xdp(fd: RawFd, address: &libc::sockaddr_xdp) -> io::Result<()
     check(unsafe { libc::bind(fd, std::ptr::from_ref(address).cast(), len) }).map(drop)
 }
 
+/// A packet socket that transmits on the interface with that number what begins with a `struct virtio_net_hdr`, past its queue
+/// discipline as AF_XDP does, and receives nothing (it has no protocol; packet(7)).
+pub(crate) fn packet_socket(ifindex: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers.
+    let socket = own(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
+    let one: c_int = 1;
+    set(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, &one)?;
+    set(socket.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, &one)?;
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: 0,
+        sll_ifindex: c_int::try_from(ifindex).map_err(|_| io::ErrorKind::InvalidInput)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the pointer and length describe `address`.
+    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) })?;
+    Ok(socket)
+}
+
+/// Sends one packet that lies in pieces; never blocks.
+pub(crate) fn send_pieces(fd: RawFd, pieces: &[io::IoSlice<'_>]) -> io::Result<()> {
+    // SAFETY: all zeroes is a message without address, pieces and control data.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // An IoSlice is a struct iovec (its documentation promises it), which sending only reads.
+    message.msg_iov = pieces.as_ptr().cast_mut().cast();
+    message.msg_iovlen = pieces.len() as _;
+    // SAFETY: the message describes `pieces`, each of which describes bytes that are borrowed for as long.
+    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// A file in memory.
 #[cfg(test)]
 pub(crate) fn memfd(len: libc::off_t) -> io::Result<OwnedFd> {

@@ -153,6 +153,7 @@ impl XskIo {
             let Some(mut port) = place.take_if(|port| port.id == id) else { continue };
             self.sleeper.remove(port.fd());
             port.reap(&mut self.pool);
+            self.stats.tx_lost += port.abandon(&mut self.pool);
             if let Some(partial) = port.partial.take() {
                 self.pool.put_chain(partial.head);
             }
@@ -411,9 +412,10 @@ impl PacketIo for XskIo {
         }
         self.stats.tx_frames += 1;
         self.stats.tx_bytes += frame.len() as u64;
-        port.in_flight += chunks as u32;
-        port.passed = port.passed.wrapping_add(1);
-        self.pool.give_to_tx(frame.index(), port.slot, &mut port.xsk.tx);
+        let sent = port.accept(&mut self.pool, &frame, chunks);
+        self.stats.wakeups += sent.calls;
+        self.stats.tx_lost += sent.lost;
+        self.stats.tx_joined += sent.joined;
         if !port.listed {
             port.listed = true;
             self.sending.push(slot);
@@ -430,9 +432,10 @@ impl PacketIo for XskIo {
         let (sleeper, unwatched) = (&self.sleeper, &mut self.unwatched);
         self.sending.retain(|slot| {
             let Some(port) = &mut ports[usize::from(*slot)] else { return false };
-            let sent = port.transmit(pool);
+            let sent = port.flush(pool);
             stats.wakeups += sent.calls;
             stats.tx_lost += sent.lost;
+            stats.tx_joined += sent.joined;
             port.reap(pool);
             if port.watched && port.passed >= BUSY {
                 port.watched = false;

@@ -290,6 +290,8 @@ fn real_connections_accept_what_nobody_summed() {
             let partial = carry(&mut node, ends);
             assert!(partial > 2 * MANY / 65_536, "{address}: only {partial} frames were partial");
         }
+        let joined = node.io.stats().tx_joined;
+        assert_eq!(joined > 0, !sums_in_software && node.io.offloads_checksums(PortId(1)), "{joined} joined");
         node.settle();
         let invalid = [0, 1].map(|port| node.io.port_stats(PortId(port)).expect("port").tx_invalid);
         assert_eq!(invalid, [0, 0]);

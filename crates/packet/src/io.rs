@@ -47,6 +47,8 @@ pub struct IoStats {
     pub alloc_failed: u64,
     /// System calls made to transmit.
     pub wakeups: u64,
+    /// Of those accepted by `send`: left as part of a larger segment.
+    pub tx_joined: u64,
 }
 
 /// A set of ports that frames arrive on and leave by, over one memory.

@@ -21,6 +21,7 @@ pub mod icmp;
 pub mod io;
 pub mod ipv4;
 pub mod ipv6;
+pub mod join;
 pub mod ndp;
 pub mod packet;
 pub mod parse;

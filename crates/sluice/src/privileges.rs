@@ -1,7 +1,7 @@
 //! What the process may still do once it runs.
 //!
 //! Capabilities that remain: `CAP_NET_ADMIN` (routes, attaching, looking at a pod's end of a veth), `CAP_NET_RAW`
-//! (AF_XDP sockets of pods that come later), `CAP_BPF` (maps and links). The program is loaded and the packet memory
+//! (AF_XDP and packet sockets of pods that come later), `CAP_BPF` (maps and links). The program is loaded and the packet memory
 //! registered before the drop, so nothing that loading needs has to stay.
 //!
 //! The system call filter is a deny-list: what a packet processor never does and an intruder would. Both are applied
@@ -9,6 +9,7 @@
 
 use anyhow::{Context as _, Result};
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::collections::BTreeMap;
 
@@ -84,6 +85,16 @@ const DENIED: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_modify_ldt,
 ];
+
+/// Lets this process have as many open files as it may ask for: a port takes three, and the usual limit is 1,024 for the sake
+/// of programs that call select(2).
+pub fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
 
 /// Gives up every capability of the calling thread but those of `KEPT`; answers what remains.
 ///

@@ -121,7 +121,7 @@ fn status(shared: &Shared) -> Result<Value> {
         "afxdp": {
             "rxFrames": io.rx_frames, "rxBytes": io.rx_bytes, "rxLost": io.rx_lost,
             "txFrames": io.tx_frames, "txBytes": io.tx_bytes, "txRefused": io.tx_refused, "txLost": io.tx_lost,
-            "allocFailed": io.alloc_failed, "wakeups": io.wakeups, "freeChunks": free_chunks,
+            "allocFailed": io.alloc_failed, "wakeups": io.wakeups, "txJoined": io.tx_joined, "freeChunks": free_chunks,
         },
         "frames": {
             "received": stats.received, "forwarded": stats.forwarded, "answered": stats.answered,

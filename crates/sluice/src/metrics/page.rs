@@ -191,6 +191,7 @@ fn sockets(sample: &Sample, page: &mut Page) {
         ("rx_lost", io.rx_lost),
         ("alloc_failed", io.alloc_failed),
         ("wakeup", io.wakeups),
+        ("tx_joined", io.tx_joined),
     ] {
         page.value(&[("event", event)], count);
     }
