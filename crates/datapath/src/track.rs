@@ -4,7 +4,7 @@
 //! snapshot that judged it, and is judged again the first time a packet meets it under another one.
 
 use crate::config::MidStream;
-use crate::conntrack::{Conn, ConnId, NewConn, Progress};
+use crate::conntrack::{Conn, ConnId, NewConn, Progress, State};
 use crate::events::{self, About};
 use crate::inspect::{self, Plan};
 use crate::judge::{Judgement, Parties, Refusal, judge, parties, policy_port, policy_port_of};
@@ -97,11 +97,11 @@ impl Pipeline {
         if inspected && leg == Leg::Original && self.is_closing(id) {
             return Ok(Tracked::Inspect { id, leg });
         }
-        if conn.revoked() {
-            return Err(Dropped { is_reply: leg == Leg::Reply, ..DropReason::Revoked.into() });
-        }
-        if conn.verdict.epoch != snapshot.epoch {
-            self.rejudge(id, snapshot, now)
+        if conn.revoked() || conn.verdict.epoch != snapshot.epoch {
+            if self.opens_anew(id, leg, packet) {
+                return self.reopen(packet, id, port, snapshot, now);
+            }
+            self.up_to_date(id, snapshot, now)
                 .map_err(|dropped| Dropped { is_reply: leg == Leg::Reply, ..dropped })?;
         }
         let first_reply = leg == Leg::Reply && !self.conntrack.get(id).replied();
@@ -118,13 +118,7 @@ impl Pipeline {
                 // A late copy of the SYN that opened this connection opens no other (RFC 9293 §3.10.7.4).
                 return Err(DropReason::InvalidTcpState.into());
             }
-            Progress::Reopen => {
-                // A new connection on old ports: the old one ends, and policy is asked again.
-                let key = packet.flow_key().ok_or(DropReason::InvalidTcpState)?;
-                let hash = self.conntrack.hash(&key);
-                self.close(id, CloseReason::Finished, now);
-                return self.new_connection(packet, key, hash, port, snapshot, now);
-            }
+            Progress::Reopen => return self.reopen(packet, id, port, snapshot, now),
         }
         self.remember_fragment(packet, now)?;
         let worth_a_line = first_reply
@@ -145,6 +139,39 @@ impl Pipeline {
         let reason = if leg == Leg::Reply { TraceReason::Reply } else { TraceReason::Established };
         let about = About::of_conn(packet, self.conntrack.get(id), leg, snapshot, now);
         self.events.record(about.trace(reason));
+    }
+
+    /// Whether a SYN comes on the ports of a connection that is over, or that policy took back: clients take such ports again.
+    /// The server may know nothing of that end yet; then it answers with no SYN, and a splice lets no byte pass without one.
+    #[inline(never)]
+    fn opens_anew(&self, id: ConnId, leg: Leg, packet: &Packet) -> bool {
+        let L4::Tcp(tcp) = packet.l4_header else { return false };
+        let begins = tcp.flags.syn() && !tcp.flags.ack() && !tcp.flags.rst();
+        let conn = self.conntrack.get(id);
+        let over = matches!(conn.state(), State::Closing | State::TimeWait | State::Reset);
+        begins && (over || conn.revoked()) && !self.is_own_syn(id, leg, packet)
+    }
+
+    /// A new connection on old ports: the old one ends, and policy is asked again. A tombstone stays where policy refuses, so
+    /// policy is asked before it goes, too.
+    #[inline(never)]
+    fn reopen(
+        &mut self,
+        packet: &Packet,
+        id: ConnId,
+        port: &Port,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Result<Tracked, Dropped> {
+        let key = packet.flow_key().ok_or(DropReason::InvalidTcpState)?;
+        if self.conntrack.get(id).revoked() {
+            let parties = parties(key.src, key.dst, snapshot)?;
+            let judgement = judge(&key, policy_port(packet), &parties, snapshot);
+            planned(&judgement, &key, &parties, snapshot)?;
+        }
+        let hash = self.conntrack.hash(&key);
+        self.close(id, CloseReason::Finished, now);
+        self.new_connection(packet, key, hash, port, snapshot, now)
     }
 
     #[inline(never)]
@@ -222,16 +249,22 @@ impl Pipeline {
         if packet.dst != { about.src } || conn.port_towards(leg) != port.id {
             return Err(DropReason::UnrelatedIcmp.into());
         }
-        if conn.revoked() {
-            return Err(DropReason::Revoked.into());
-        }
-        if conn.verdict.epoch != snapshot.epoch {
-            self.rejudge(id, snapshot, now)?;
+        if conn.revoked() || conn.verdict.epoch != snapshot.epoch {
+            self.up_to_date(id, snapshot, now)?;
         }
         let conn = self.conntrack.get(id);
         self.events
             .record(About::of_conn(packet, conn, leg.opposite(), snapshot, now).trace(TraceReason::Related));
         Ok(Tracked::Forward(conn.port_towards(leg.opposite())))
+    }
+
+    /// The connection under the policy of now; `Err` where that took it back.
+    #[inline(never)]
+    fn up_to_date(&mut self, id: ConnId, snapshot: &Snapshot, now: Instant) -> Result<(), Dropped> {
+        if self.conntrack.get(id).revoked() {
+            return Err(DropReason::Revoked.into());
+        }
+        self.rejudge(id, snapshot, now)
     }
 
     /// Asks policy again about a live connection. A revoked one stays as a tombstone, so that what both ends still

@@ -253,6 +253,28 @@ fn a_revoked_rule_cuts_the_connection_it_allowed_and_no_other() {
 }
 
 #[test]
+fn ports_of_a_revoked_connection_open_a_new_one_once_policy_allows_it() {
+    let mut net = Net::new();
+    connect(&mut net, 4000);
+    net.swap(2, policy_of_b(false), ports());
+    net.poll(Delta { rejudged: 1, closed: 1, generated: 2, ..Delta::default() });
+    net.sent(A);
+    net.sent(B);
+    let again = tcp(A4, B4, 4000, 80, SYN, 9_000, 0, b"");
+    net.drops(A, again.clone(), DropReason::Denied(DenyReason::NoRule));
+    // The tombstone is still there: what the server sends is not taken for a connection of its own.
+    let dropped = vec![(DropReason::Revoked, 1)];
+    let late = from(B, tcp(B4, A4, 80, 4000, ACK, 501, 101, b"late"));
+    net.step(B, &[late], Delta { received: 1, generated: 1, dropped, ..Delta::default() });
+    net.sent(B);
+    net.swap(3, policy_of_b(true), ports());
+    net.poll(Delta::default());
+    net.passes(A, B, again, opened());
+    net.passes(B, A, tcp(B4, A4, 80, 4000, SYN | ACK, 70, 9_001, b""), Delta::default());
+    net.passes(A, B, tcp(A4, B4, 4000, 80, ACK, 9_001, 71, b"news"), Delta::default());
+}
+
+#[test]
 fn a_widened_policy_lets_connections_continue() {
     let mut net = Net::new();
     connect(&mut net, 4000);

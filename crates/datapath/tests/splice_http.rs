@@ -2,9 +2,12 @@
 
 mod splice;
 
+use packet::TcpFlags;
 use splice::length::Length;
-use splice::many::{play, play_all};
+use splice::many::{play, play_all, play_all_in_bursts};
 use splice::node::Rules;
+use splice::raw::{End, Say, Seen, Wire};
+use std::time::Duration;
 
 /// Allowed requests arrive, byte for byte and nothing else; every request gets its own answer, in order.
 #[test]
@@ -34,4 +37,58 @@ fn seeds_that_went_wrong_once() {
 #[test]
 fn short_conversations_come_out_right() {
     play_all(Rules::Http, Length::Short, 3_000);
+}
+
+/// Segments that arrive together are taken in one after the other and may leave otherwise than each by itself.
+#[test]
+fn bursts_come_out_right() {
+    play_all_in_bursts(Rules::Http, Length::Short, 1_000, 64);
+    play_all_in_bursts(Rules::Http, Length::Long, 100, 64);
+}
+
+/// A client that never stops within a request's end, and never for long: nothing of it is ever held for so long that it
+/// would have to be taken over, which means copied, and acknowledged in the server's name.
+#[test]
+fn a_stream_that_moves_on_is_never_taken_over() {
+    let say =
+        |flags, payload: &[u8]| Say { flags, window: 64_000, payload: payload.to_vec(), ..Say::default() };
+    let mut wire = Wire::new(Rules::Http, [1, 2], false);
+    wire.say(End::Client, &say(TcpFlags::SYN, b""));
+    wire.say(End::Server, &say(TcpFlags::SYN | TcpFlags::ACK, b""));
+    wire.say(End::Client, &say(TcpFlags::ACK, b""));
+    wire.unseen(End::Client).clear();
+    let request = b"GET /allowed/1 HTTP/1.1\r\nHost: s\r\n\r\n";
+    let mut text = &request.repeat(20)[..];
+    while text.len() > request.len() {
+        let (segment, rest) = text.split_at(request.len() + 1);
+        wire.say(End::Client, &say(TcpFlags::ACK | TcpFlags::PSH, segment));
+        wire.wait(Duration::from_millis(5));
+        text = rest;
+    }
+    assert_eq!(wire.unseen(End::Client), &[], "nobody acknowledges in the server's name");
+}
+
+/// A server that still has an older connection on these ports answers a SYN with an acknowledgement (RFC 5961 §4.2). What we
+/// would take for a request may be the rest of a message there, so nothing passes before its SYN.
+#[test]
+fn no_bytes_pass_before_the_server_has_answered_the_syn() {
+    let say =
+        |flags, payload: &[u8]| Say { flags, window: 64_000, payload: payload.to_vec(), ..Say::default() };
+    let request = b"GET /allowed/1 HTTP/1.1\r\nHost: s\r\n\r\n";
+    let mut wire = Wire::new(Rules::Http, [1, 2], false);
+    wire.say(End::Client, &say(TcpFlags::SYN, b""));
+    wire.unseen(End::Server).clear();
+    wire.say(End::Server, &Say { at: Some(700), ..say(TcpFlags::ACK, b"") });
+    wire.say(End::Server, &Say { at: Some(700), ..say(TcpFlags::ACK | TcpFlags::PSH, b"x") });
+    assert!(wire.unseen(End::Client).iter().all(Seen::is_bare), "{:?}", wire.unseen(End::Client));
+    for flags in [TcpFlags::ACK | TcpFlags::PSH, TcpFlags::PSH, TcpFlags::ACK | TcpFlags::FIN] {
+        wire.say(End::Client, &Say { at: Some(0), ..say(flags, request) });
+        assert_eq!(wire.unseen(End::Server), &[], "with flags {flags:#x}");
+    }
+    wire.say(End::Client, &Say { at: Some(0), ..say(TcpFlags::ACK | TcpFlags::FIN, b"") });
+    assert_eq!(wire.unseen(End::Server), &[], "an end without bytes");
+    // The handshake goes on all the same, and the client says it again.
+    wire.say(End::Server, &Say { at: Some(-1), ..say(TcpFlags::SYN | TcpFlags::ACK, b"") });
+    wire.say(End::Client, &Say { at: Some(0), ..say(TcpFlags::ACK | TcpFlags::PSH, request) });
+    assert!(wire.unseen(End::Server).iter().any(|seen| seen.payload == request));
 }

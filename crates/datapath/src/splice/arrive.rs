@@ -62,6 +62,12 @@ impl Splice {
                 Err(reason) => Arrival::Refused(segment.frame, reason),
             };
         }
+        let speaks = tcp.payload_len > 0 || tcp.flags.fin();
+        if speaks && self.voices.iter().any(|voice| voice.base.is_none()) {
+            // Only who forgot nothing of an older connection answers a SYN without one of its own. Bytes that we take for
+            // the first ones would be the rest of a message there.
+            return Arrival::Refused(segment.frame, DropReason::InvalidTcpState);
+        }
         let old_acked = self.streams[index(side.opposite())].acked;
         if tcp.flags.ack() && !self.acknowledge(side, &tcp) {
             return Arrival::Refused(segment.frame, DropReason::InvalidTcpState);
@@ -79,7 +85,7 @@ impl Splice {
                 Arrival::Over(segment.frame)
             };
         };
-        if tcp.payload_len == 0 && !tcp.flags.fin() {
+        if !speaks {
             return self.bare(segment, start, old_acked);
         }
         if tcp.flags.rst() {

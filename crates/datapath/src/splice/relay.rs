@@ -46,6 +46,11 @@ impl Pipeline {
             // What was taken over stands before what came later.
             self.say_owed(io, snapshot, splice, side, ends, now);
             self.relay_decided(io, snapshot, splice, side, ends, now);
+            let stream = &mut splice.streams[index(side)];
+            if stream.held.is_empty() {
+                // What waits from now on begins to wait now, though the stream may never have been without undecided bytes.
+                stream.hold_until = None;
+            }
             if let Some((_, held)) = fresh.take_if(|(of, _)| *of == side)
                 && let Some(rest) = self.relay_held(io, snapshot, splice, side, ends, held, now)
             {

@@ -12,8 +12,8 @@ use l7::{Anomaly, End, Side};
 use packet::emit::{self, Envelope};
 use packet::{Instant, PacketIo, TcpFlags};
 
-/// Longest payload of a segment of our own.
-pub(super) const MAX_PIECE: usize = 1400;
+/// Longest payload of a segment of our own: what Ethernet takes, so that what is left of a full segment leaves in one.
+pub(super) const MAX_PIECE: usize = 1460;
 /// Headers in front of it.
 pub(super) const MAX_HEADERS: usize = 14 + 40 + 60;
 

@@ -59,7 +59,10 @@ pub fn drive(mut choose: impl FnMut(u32) -> u32, steps: u32) {
                     // A server that lies about what it has deceives itself.
                     segment.ack = Some(i64::from(choose(2_000)) - 200);
                 }
-                wire.say(end, &segment);
+                match choose(3) {
+                    0 => wire.put(end, &segment),
+                    _ => wire.say(end, &segment),
+                }
             }
         }
         for seen in wire.unseen(End::Server).drain(..) {

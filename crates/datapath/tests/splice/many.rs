@@ -19,12 +19,21 @@ pub fn play(seed: u64, rules: Rules, length: Length) -> Result<Report, String> {
     Run::new(&Schedule::random(seed, rules, length), rules).play()
 }
 
-/// Plays `runs` seeds, or what the environment says. A failure names its seed.
+/// Plays `runs` seeds, or what the environment says, frame by frame. A failure names its seed.
 pub fn play_all(rules: Rules, length: Length, runs: u64) {
+    play_all_in_bursts(rules, length, runs, 1);
+}
+
+/// The same with bursts of at most so many frames of a pod.
+pub fn play_all_in_bursts(rules: Rules, length: Length, runs: u64, burst: usize) {
+    let play = |seed| {
+        let schedule = Schedule::random(seed, rules, length);
+        Run::new(&schedule, rules).in_bursts(burst).play()
+    };
     if let Some(seed) = number("SPLICE_SEED") {
         let schedule = Schedule::random(seed, rules, length);
         println!("{schedule:#?}");
-        let report = Run::new(&schedule, rules).play().unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        let report = play(seed).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
         println!("seed {seed}: {report:?}");
         return;
     }
@@ -35,7 +44,7 @@ pub fn play_all(rules: Rules, length: Length, runs: u64) {
     let clock = Instant::now();
     let mut total = Report::default();
     for seed in start..start + runs {
-        let played = catch_unwind(AssertUnwindSafe(|| play(seed, rules, length)));
+        let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
         match played.unwrap_or_else(|_| Err("panicked".into())) {
             Ok(report) => {
                 total.took += report.took;
@@ -54,7 +63,7 @@ pub fn play_all(rules: Rules, length: Length, runs: u64) {
     println!("{stalled} not played to their end, because a stack fell silent");
     let rate = runs as f64 / clock.elapsed().as_secs_f64();
     println!(
-        "{runs} schedules ({rules:?}, {length:?}, seeds from {start}), {rate:.0}/s, {} frames, {:?} of simulated time",
+        "{runs} schedules ({rules:?}, {length:?}, bursts of {burst}, seeds from {start}), {rate:.0}/s, {} frames, {:?} of simulated time",
         total.frames, total.took
     );
 }

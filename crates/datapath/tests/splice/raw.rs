@@ -110,6 +110,13 @@ impl Wire {
 
     /// Sends a segment and lets the worker handle it.
     pub fn say(&mut self, end: End, say: &Say) {
+        self.put(end, say);
+        self.node.poll();
+        self.collect();
+    }
+
+    /// Sends a segment that arrives in one burst with those put before it and the next one said.
+    pub fn put(&mut self, end: End, say: &Say) {
         let side = &self.sides[end.index()];
         let at = say.at.unwrap_or(side.next);
         let ack = say.ack.unwrap_or(side.told);
@@ -139,8 +146,6 @@ impl Wire {
         let side = &mut self.sides[end.index()];
         side.next = side.next.max(at + say.payload.len() as i64 + control);
         self.node.arrive(end.port(), &frame);
-        self.node.poll();
-        self.collect();
     }
 
     fn options(&self, end: End, say: &Say) -> Vec<u8> {

@@ -38,11 +38,16 @@ struct Pod {
 }
 
 impl Pod {
-    /// A frame that reached the worker; whether there was one.
-    fn enter_node(&mut self, node: &mut Node) -> bool {
-        let Some(frame) = self.up.arrived(node.now) else { return false };
-        node.arrive(self.port, &frame);
-        true
+    /// At most `most` frames that reached the worker; whether there were any.
+    fn enter_node(&mut self, node: &mut Node, most: usize) -> bool {
+        let mut entered = 0;
+        while entered < most
+            && let Some(frame) = self.up.arrived(node.now)
+        {
+            node.arrive(self.port, &frame);
+            entered += 1;
+        }
+        entered > 0
     }
 
     /// Frames that left the worker; and those that reached the stack.
@@ -80,6 +85,7 @@ pub struct Run {
     server: Server,
     pods: [Pod; 2],
     started: Instant,
+    burst: usize,
 }
 
 impl Run {
@@ -116,7 +122,13 @@ impl Run {
             pods: [client, server],
             started: now,
             node,
+            burst: 1,
         }
+    }
+
+    /// Frames of a pod that arrive at the same moment are one burst, of at most that many. Otherwise each is its own.
+    pub fn in_bursts(self, burst: usize) -> Self {
+        Self { burst, ..self }
     }
 
     /// Until both ends are done, and some time beyond.
@@ -163,7 +175,7 @@ impl Run {
 
     /// Everything that happens at one instant.
     fn moment(&mut self) -> Result<(), String> {
-        let Self { node, client, server, pods, .. } = self;
+        let Self { node, client, server, pods, burst, .. } = self;
         if pods[0].watch.trace {
             println!("at {:?}", node.now.saturating_since(self.started));
         }
@@ -171,7 +183,7 @@ impl Run {
             loop {
                 let mut any = false;
                 for pod in pods.iter_mut() {
-                    any |= pod.enter_node(node);
+                    any |= pod.enter_node(node, *burst);
                 }
                 node.poll();
                 for pod in pods.iter_mut() {

@@ -9,6 +9,8 @@ use std::time::Duration;
 struct Talk {
     live: Live,
     flag: String,
+    /// The client's port.
+    port: String,
     said: u32,
 }
 
@@ -19,8 +21,9 @@ impl Talk {
         let mut args = vec!["steps", address.as_str(), port.as_str(), flag.as_str()];
         args.extend(steps);
         let mut live = Live::start(lab, name, "lab/client", &args);
-        assert_eq!(live.next()["connected"], true);
-        Self { live, flag, said: 0 }
+        let connected = live.next();
+        assert_eq!(connected["connected"], true);
+        Self { live, flag, port: connected["port"].to_string(), said: 0 }
     }
 
     /// Has the next request made (the first one is made at once); what came of it.
@@ -84,6 +87,37 @@ fn rules_that_come_to_a_connection_which_was_not_read_reset_it() {
     assert_eq!(open.next(), json!("ECONNRESET"));
     assert_eq!(beside.next(), 200);
     until(&lab, "/public/a", "200");
+}
+
+/// Clients take ports again at once. What policy took back or what ended before it changed is not in their way.
+#[test]
+fn ports_of_earlier_connections_open_new_ones_whatever_changed_since() {
+    let Some(lab) = kit::web("ports_of_earlier_connections_open_new_ones_whatever_changed_since") else {
+        return;
+    };
+    let address = lab.pod("lab/server").ipv4().to_string();
+    let ask = |source: &str, path: &str| {
+        kit::ask(&lab, "lab/client", &["from", source, &address, "80", path])["status"].clone()
+    };
+    let read = kit::http_policy(kit::PUBLIC);
+    let unread = kit::server_policy("toPorts: [{ports: [{port: \"80\", protocol: TCP}]}]");
+    // Ports that the kernel gives nobody else.
+    for (policy, private) in [(&unread, 200), (&read, 403), (&unread, 200), (&read, 403)] {
+        lab.write_policy("server", policy).expect("written");
+        until(&lab, "/private", &private.to_string());
+        for _ in 0..2 {
+            assert_eq!([ask("20000", "/public/a"), ask("20001", "/private")], [json!(200), json!(private)]);
+        }
+    }
+    // A connection that was revoked while it lived ends by its client's doing, too, and its port is free.
+    lab.write_policy("server", &unread).expect("written");
+    until(&lab, "/private", "200");
+    let mut open = Talk::start(&lab, "taken", INSPECTED, &["GET /private", "GET /private"]);
+    assert_eq!(open.next(), json!(200));
+    lab.write_policy("server", &read).expect("written");
+    until(&lab, "/private", "403");
+    assert_eq!(open.next(), json!("ECONNRESET"));
+    assert_eq!(ask(&open.port, "/public/a"), json!(200));
 }
 
 #[test]
