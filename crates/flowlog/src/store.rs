@@ -2,8 +2,8 @@
 //!
 //! Events are kept as they came and get their names when somebody reads them: most are overwritten unread, and under
 //! load making a record of each would cost more than forwarding the packet. When the names change
-//! ([`Store::set_names`]), what is still raw is resolved with the old ones first, so a record always shows who was
-//! who at its time.
+//! ([`Store::set_names`]), those that were are kept for as long as there are events of their time, so a record always
+//! shows who was who at its time.
 //!
 //! What messages say lies in one run of bytes behind the events, in their order, so that taking an event in allocates
 //! nothing.
@@ -24,6 +24,10 @@ pub const DEFAULT_CAPACITY: usize = 4095;
 
 /// Most records copied under the lock at once.
 const BATCH: usize = 512;
+
+/// Names of former times that are kept at most: they hold on to the policy of their time, so not many. Where more are wanted,
+/// the events of the oldest are made records.
+const GENERATIONS: usize = 16;
 
 /// A ring of records.
 pub struct Store {
@@ -91,7 +95,8 @@ struct Inner {
     records: VecDeque<Slot>,
     /// What the messages of the raw ones say, one behind the other.
     said: VecDeque<u8>,
-    names: Option<Names>,
+    /// Names, each with the number of the first record that has them; from the oldest that a raw one may need.
+    names: VecDeque<(u64, Names)>,
     /// Number of the first record in `records`; numbers count all records ever pushed.
     first: u64,
     /// Events that never became records.
@@ -111,6 +116,7 @@ impl Inner {
     fn pop(&mut self) -> Option<Arc<Record>> {
         let oldest = self.records.pop_front()?;
         self.first += 1;
+        self.forget_names();
         self.said.drain(..oldest.said().min(self.said.len()));
         match oldest {
             Slot::Made(record) => Some(record),
@@ -122,19 +128,40 @@ impl Inner {
         self.first + self.records.len() as u64
     }
 
-    /// Makes records of what is raw, with the names there are.
-    fn make_all(&mut self) {
+    /// From now on these are the names.
+    fn rename(&mut self, names: Names) {
+        let end = self.end();
+        // Those that no record was pushed under were never needed.
+        self.names.retain(|(from, _)| *from < end);
+        self.forget_names();
+        if self.names.len() >= GENERATIONS {
+            self.make_oldest();
+            self.names.pop_front();
+        }
+        self.names.push_back((end, names));
+    }
+
+    /// Lets go of names whose records are all gone.
+    fn forget_names(&mut self) {
+        while self.names.get(1).is_some_and(|(from, _)| *from <= self.first) {
+            self.names.pop_front();
+        }
+    }
+
+    /// Makes records of what is raw and older than the second names.
+    fn make_oldest(&mut self) {
+        let until = self.names.get(1).map_or_else(|| self.end(), |(from, _)| *from);
         let said = self.said.make_contiguous();
-        let mut from = 0;
-        for (seq, slot) in (self.first..).zip(self.records.iter_mut()) {
+        let mut used = 0;
+        for (seq, slot) in (self.first..until).zip(self.records.iter_mut()) {
             if let Slot::Raw(_, len) = slot {
-                let to = from + usize::from(*len);
-                *slot =
-                    Slot::Made(slot.made(said.get(from..to).unwrap_or_default(), seq, self.names.as_ref()));
-                from = to;
+                let to = used + usize::from(*len);
+                let made = slot.made(said.get(used..to).unwrap_or_default(), seq, names_at(&self.names, seq));
+                *slot = Slot::Made(made);
+                used = to;
             }
         }
-        self.said.clear();
+        self.said.drain(..used.min(self.said.len()));
     }
 
     /// So many slots from there on, and what their messages say.
@@ -154,6 +181,15 @@ impl Inner {
         }
         (slots, bytes)
     }
+}
+
+/// The names that the record of that number has.
+fn names_at<'a, I>(names: I, seq: u64) -> Option<&'a Names>
+where
+    I: IntoIterator<Item = &'a (u64, Names)>,
+    I::IntoIter: DoubleEndedIterator,
+{
+    names.into_iter().rev().find(|(from, _)| *from <= seq).map(|(_, names)| names)
 }
 
 /// Where a reader stands.
@@ -227,6 +263,7 @@ impl Store {
                     std::iter::from_fn(|| (!inner.records.is_empty()).then(|| inner.pop())).flatten(),
                 );
                 inner.first += skip as u64;
+                inner.forget_names();
             }
             for (event, said) in events.skip(skip) {
                 // One that is too long for its length says nothing; a ring has none.
@@ -239,9 +276,7 @@ impl Store {
 
     /// Changes the names. Events that came before keep those they had.
     pub fn set_names(&self, names: Names) {
-        let mut inner = self.lock();
-        inner.make_all();
-        inner.names = Some(names);
+        self.lock().rename(names);
     }
 
     /// Counts events that were shed before they became records.
@@ -314,14 +349,16 @@ impl Store {
         let start = cursor.0.max(inner.first);
         let skip = usize::try_from(start - inner.first).unwrap_or(usize::MAX);
         let (slots, said) = inner.copy(skip, BATCH);
-        let (names, closed) = (inner.names.clone(), inner.closed);
+        let end = start + slots.len() as u64;
+        let names: Vec<_> = inner.names.iter().filter(|(from, _)| *from < end).cloned().collect();
+        let closed = inner.closed;
         drop(inner);
-        cursor.0 = start + slots.len() as u64;
+        cursor.0 = end;
         let mut rest = &said[..];
         let records = (start..).zip(&slots).map(|(seq, slot)| {
             let (said, behind) = rest.split_at_checked(slot.said()).unwrap_or_default();
             rest = behind;
-            slot.made(said, seq, names.as_ref())
+            slot.made(said, seq, names_at(&names, seq))
         });
         Batch { records: records.collect(), lost, closed }
     }
@@ -407,7 +444,7 @@ mod tests {
         let raw = |store: &Store| store.lock().said.len();
         assert_ne!(raw(&store), 0, "not made a record");
         store.set_names(Arc::new(Known));
-        assert_eq!(raw(&store), 0, "made a record with the names of its time");
+        assert_ne!(raw(&store), 0, "not even for other names");
         store.push_events(&events(&[event()]));
         store.push_events(&hellos(&["second".into()]));
         let all = store.read(&mut store.oldest()).records;
@@ -416,6 +453,68 @@ mod tests {
         store.push_events(&hellos(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map(|n| n.to_string())));
         let all = store.read(&mut store.oldest()).records;
         assert_eq!(texts(&all), ["TLS ClientHello 7", "TLS ClientHello 8", "TLS ClientHello 9"]);
+    }
+
+    /// Names that say which they are.
+    struct Numbered(usize);
+
+    impl Resolver for Numbered {
+        fn address(&self, _: packet::Addr) -> Option<crate::record::Workload> {
+            Some(crate::record::Workload { pod_name: self.0.to_string(), ..Default::default() })
+        }
+        fn labels(&self, identity: policy::Identity) -> Vec<String> {
+            Nameless.labels(identity)
+        }
+        fn endpoint(&self, _: policy::EndpointId) -> Option<crate::record::Workload> {
+            None
+        }
+        fn rules(&self, _: policy::RuleId) -> Vec<policy::Provenance> {
+            Vec::new()
+        }
+        fn wall_clock_offset_ns(&self) -> i128 {
+            0
+        }
+        fn node_name(&self) -> &str {
+            ""
+        }
+    }
+
+    #[test]
+    fn however_often_names_change_each_record_has_those_of_its_time() {
+        for (capacity, events_each) in [(1000, 3), (1000, 30), (50, 3), (50, 70)] {
+            let store = Store::new(capacity);
+            let mut expected = Vec::new();
+            for generation in 0..4 * GENERATIONS {
+                store.set_names(Arc::new(Numbered(generation)));
+                for n in 0..generation % events_each {
+                    store.push_events(&match n % 2 {
+                        0 => events(&[event()]),
+                        _ => hellos(&[generation.to_string()]),
+                    });
+                    expected.push((generation.to_string(), n % 2 == 1));
+                }
+                assert!(store.lock().names.len() <= GENERATIONS);
+            }
+            let raw = store.lock().records.iter().filter(|slot| matches!(slot, Slot::Raw(..))).count();
+            assert_ne!(raw, 0, "the newest are not made records");
+            let mut cursor = store.oldest();
+            let kept = &expected[usize::try_from(cursor.number()).expect("small")..];
+            let mut records = Vec::new();
+            while records.len() < kept.len() {
+                records.extend(store.read(&mut cursor).records);
+            }
+            for (record, (generation, hello)) in records.iter().zip(kept) {
+                let pod = record.source.as_ref().map(|source| source.pod_name.as_str());
+                assert_eq!(pod, Some(generation.as_str()));
+                let text = format!("TLS ClientHello {generation}");
+                assert_eq!(record.summary == text, *hello, "{}", record.summary);
+            }
+            let said: usize = store.lock().records.iter().map(Slot::said).sum();
+            assert_eq!(store.lock().said.len(), said, "nothing is left of what was made a record");
+        }
+        let store = Store::new(4);
+        (0..10).for_each(|n| store.set_names(Arc::new(Numbered(n))));
+        assert_eq!(store.lock().names.len(), 1, "names without records are not kept");
     }
 
     #[test]

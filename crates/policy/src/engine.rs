@@ -318,10 +318,12 @@ impl Engine {
     }
 
     /// Begins the grace of addresses whose answers have expired by `now`. Answers those at the end of their grace, for
-    /// [`Engine::settle_fqdns`].
+    /// [`Engine::settle_fqdns`]. Publishes nothing where nothing expired.
     pub fn expire_fqdns(&mut self, now: u64) -> Vec<Addr> {
         let question = self.population.fqdns.expire(now);
-        self.learn();
+        if self.population.fqdns.is_touched() {
+            self.learn();
+        }
         question
     }
 

@@ -6,6 +6,7 @@ use policy::engine::{Instead, SourceFile};
 use policy::fqdn::Answer;
 use policy::{DenyReason, Direction, EnforcementMode, Engine, Identity, Options, Verdict};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 const INVENTORY: &str = r"
 nodes:
@@ -218,7 +219,9 @@ fn names_learnt_from_dns_open_and_expire() {
         snapshot.directory().labels(identity).map(ToString::to_string).unwrap_or_default()
     };
     assert!(labels(&engine).contains("fqdn:*.example.com"), "{}", labels(&engine));
+    let before = engine.snapshot();
     assert!(engine.expire_fqdns(129).is_empty());
+    assert!(Arc::ptr_eq(&before, &engine.snapshot()), "nothing expired, nothing is published");
     assert!(engine.snapshot().fqdn_in_force("www.example.com", &[addr]));
 
     let epoch = engine.snapshot().epoch;

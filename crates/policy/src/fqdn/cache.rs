@@ -184,6 +184,11 @@ impl Cache {
         &self.by_address
     }
 
+    /// Whether [`take_touched`](Self::take_touched) has something to tell.
+    pub(crate) fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// Addresses whose names changed since the last call, each once.
     pub(crate) fn take_touched(&mut self) -> Vec<Addr> {
         let mut touched = std::mem::take(&mut self.touched);
