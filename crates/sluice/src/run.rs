@@ -12,6 +12,7 @@
 pub mod bell;
 pub mod clock;
 pub mod control;
+pub mod cpus;
 pub mod files;
 pub mod fqdn;
 pub mod heartbeat;
@@ -21,12 +22,13 @@ pub mod services;
 pub mod settings;
 pub mod shared;
 pub mod signals;
+pub mod spin;
 pub mod state;
 pub mod worker;
 
 use crate::api::{self, names::NodeFacts};
 use crate::args::RunArgs;
-use crate::config::{Config, DenyResponse, XdpMode};
+use crate::config::{Config, DenyResponse, Polling, XdpMode};
 use crate::host_port::{self, HostPort};
 use crate::netlink::{self, Netlink};
 use crate::{logging, privileges, service};
@@ -83,6 +85,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     rules.load(&sources);
 
+    crate::privileges::raise_open_files();
     let netlink = Netlink::open()?;
     let redirect = load_program(&config)?;
     let sizes = sizes(&config, &rules);
@@ -91,6 +94,9 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     give_up_privileges(&config)?;
 
     // Threads from here on.
+    if let (Polling::Busy, Some(cpu)) = (config.datapath.polling, config.datapath.cpu) {
+        cpus::leave(cpu);
+    }
     let (bell, waiter) = bell::bell();
     signals::listen(bell.clone())?;
     let redirect = Arc::new(Mutex::new(redirect));

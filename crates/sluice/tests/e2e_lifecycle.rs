@@ -39,6 +39,48 @@ fn kernel_routes_for_passed_frames(lab: &Lab) {
     lab.node().ip(&routes).expect("routes");
 }
 
+/// CPUs of a list as the kernel writes them, `0-2,5`.
+fn cpus(list: &str) -> Vec<usize> {
+    let ranges = list.split(',').filter_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    ranges.flatten().collect()
+}
+
+/// Each thread of a process: its name and where it may run.
+fn threads(pid: &str) -> Vec<(String, Vec<usize>)> {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/task")).expect("threads");
+    let threads = folder.flatten().filter_map(|thread| {
+        // One may end meanwhile.
+        let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        let field =
+            |name: &str| Some(status.lines().find_map(|line| line.strip_prefix(name))?.trim().to_owned());
+        Some((field("Name:")?, cpus(&field("Cpus_allowed_list:")?)))
+    });
+    threads.collect()
+}
+
+#[test]
+fn a_worker_that_spins_has_its_cpu_to_itself() {
+    let ours = threads("self").remove(0).1;
+    let (Some(cpu), true) = (ours.last().copied(), ours.len() > 1) else {
+        eprintln!("SKIPPED a_worker_that_spins_has_its_cpu_to_itself: there is only one CPU");
+        return;
+    };
+    let Some(mut lab) = guarded_server("a_worker_that_spins_has_its_cpu_to_itself") else { return };
+    lab.start_agent(options("drop").spin_on(cpu)).expect("the agent starts");
+    let (server, pid) = (lab.pod("lab/server").ipv4(), lab.agent_ref().pid());
+    assert_eq!(lab.ask("lab/client", "tcp", server, 7, 100), "ok");
+    let (workers, others): (Vec<_>, Vec<_>) =
+        threads(&pid.to_string()).into_iter().partition(|(name, _)| name.starts_with("worker-"));
+    assert_eq!(workers, [("worker-0".to_owned(), vec![cpu])]);
+    assert!(
+        others.len() > 5 && others.iter().all(|(_, on)| !on.is_empty() && !on.contains(&cpu)),
+        "{others:?}"
+    );
+}
+
 #[test]
 fn twenty_pods_reach_each_other() {
     let Some(mut lab) = lab("twenty_pods_reach_each_other") else { return };

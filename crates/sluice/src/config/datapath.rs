@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Datapath {
     /// How the worker waits for frames.
     pub polling: Polling,
-    /// CPU that the worker is pinned to; none: not pinned.
+    /// CPU that the worker is pinned to; none: not pinned. With polling `busy` all other threads keep off it.
     pub cpu: Option<usize>,
     /// Workers. This version runs exactly one.
     pub workers: u32,

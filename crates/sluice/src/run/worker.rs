@@ -8,6 +8,8 @@
 //! must be short, since frames wait meanwhile; whoever wants much asks for it in pieces.
 
 use super::clock::Clock;
+use super::cpus;
+use super::spin::Spin;
 use crate::config::Polling;
 use afxdp::{Waker, XskIo};
 use anyhow::{Context as _, Result, anyhow};
@@ -34,10 +36,6 @@ const LOOK_EVERY: u32 = 16;
 
 /// Commands run at one look, so that they cannot starve packets.
 const COMMANDS_PER_LOOK: usize = 4;
-
-/// How long the worker spins without frames before it sleeps: some round trips between two pods, so that a
-/// conversation under way never pays for a wake-up.
-const SPIN: Duration = Duration::from_micros(50);
 
 /// Pause between two looks for commands while frames are held back.
 const HOLD_PAUSE: Duration = Duration::from_micros(200);
@@ -101,7 +99,9 @@ pub fn start(setup: Setup, ended: impl FnOnce() + Send + 'static) -> Result<Thre
         .name("worker-0".into())
         .spawn(move || {
             let _told = OnDrop(Some(ended));
-            pin(setup.cpu);
+            if let Some(cpu) = setup.cpu {
+                cpus::pin(cpu);
+            }
             work(setup, &queue, &load, &stopping, &holding)
         })
         .context("start the worker")?;
@@ -197,6 +197,7 @@ fn work(
     let mut now = clock.now();
     let mut busy_at = now;
     let mut turn = 0_u32;
+    let mut spin = Spin::default();
     // Whether the clock was read just before this poll. Only then is it known how long its burst takes: every one of
     // a busy worker, every sixteenth of those that come alone, and none costs another look at the clock.
     let mut fresh = true;
@@ -219,7 +220,7 @@ fn work(
         fresh = false;
         SharedLoad::bump(&load.idle_polls);
         let rest = polling == Polling::Adaptive
-            && now.saturating_since(busy_at) > SPIN
+            && now.saturating_since(busy_at) > spin.patience()
             && queue.is_empty()
             && !worker.has_background_work();
         if rest {
@@ -227,6 +228,7 @@ fn work(
             let nap = worker.next_timer().map_or(NAP, |due| due.saturating_since(now).min(NAP));
             let woken = worker.io_mut().wait(Some(nap)).context("sleep")?;
             let slept = clock.now().saturating_since(now);
+            spin.slept(slept, woken);
             SharedLoad::add(&load.slept_nanos, u64::try_from(slept.as_nanos()).unwrap_or(u64::MAX));
             now = now + slept;
             // The next turn looks at the commands, which may be what ended the sleep.
@@ -247,16 +249,6 @@ fn seed() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     // The standard library seeds this from the system's random source.
     std::collections::hash_map::RandomState::new().build_hasher().finish()
-}
-
-fn pin(cpu: Option<usize>) {
-    let Some(cpu) = cpu else { return };
-    let mut set = nix::sched::CpuSet::new();
-    let outcome =
-        set.set(cpu).and_then(|()| nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set));
-    if let Err(error) = outcome {
-        tracing::warn!(%error, cpu, "the worker is not pinned");
-    }
 }
 
 /// Calls its function when it goes, also while unwinding.
