@@ -13,6 +13,20 @@ const ROUNDS: u64 = 12;
 /// Numbers between the first records of two rounds.
 const ROUND: u64 = 1_000_000;
 
+/// Records between two of the child's words.
+const STEP: u64 = 20;
+
+/// The child's pause behind each word. In every other round blocks fill before their time comes.
+fn pause(begin: u64) -> Duration {
+    Duration::from_millis(if (begin / ROUND).is_multiple_of(2) { 4 } else { 20 })
+}
+
+/// Words of the child in a second of its own, at most, which is twice the time after which it stores. The parent's clock
+/// does not serve: it goes on while the machine, and the child with it, stands still.
+fn a_second(begin: u64) -> usize {
+    (1000 / pause(begin).as_millis()) as usize
+}
+
 /// Writes until it is killed, and says which record it has given to the flow log. Does nothing unless it is asked to.
 #[test]
 fn child() {
@@ -24,9 +38,9 @@ fn child() {
     let mut out = std::io::stderr();
     for n in begin.. {
         log.push(record(n));
-        if n % 20 == 19 {
+        if n % STEP == STEP - 1 {
             writeln!(out, "pushed {n}").expect("the parent reads");
-            std::thread::sleep(Duration::from_millis(4));
+            std::thread::sleep(pause(begin));
         }
     }
 }
@@ -50,21 +64,15 @@ fn killed_at_random_moments_nothing_stored_is_lost() {
             .expect("the child");
         let pipe = child.stderr.take().expect("a pipe");
         let reader = std::thread::spawn(move || {
-            let mut said: Vec<(Instant, u64)> = Vec::new();
-            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
-                let number = line.strip_prefix("pushed ").and_then(|n| n.parse().ok());
-                said.extend(number.map(|n| (Instant::now(), n)));
-            }
-            said
+            let lines = BufReader::new(pipe).lines().map_while(Result::ok);
+            lines.filter_map(|line| line.strip_prefix("pushed ")?.parse().ok()).collect::<Vec<u64>>()
         });
         std::thread::sleep(life);
         child.kill().expect("killed");
-        let killed = Instant::now();
         child.wait().expect("gone");
         let said = reader.join().expect("the reader");
-        let pushed = said.last().map_or(begin, |(_, n)| n + 1);
-        let safe = said.iter().rev().find(|(at, _)| killed.duration_since(*at) > Duration::from_secs(1));
-        let safe = safe.map_or(begin, |(_, n)| n + 1);
+        let pushed = said.last().map_or(begin, |n| n + 1);
+        let safe = said.iter().nth_back(a_second(begin)).map_or(begin, |n| n + 1);
 
         // Every round goes on from the files that the killed one left, some by writing, some by reading.
         let found = all(&History::open(folder.path()).expect("there"));
