@@ -138,3 +138,12 @@ fn whole_and_cut_agree_on_any_bytes() {
     .budget(BUDGET)
     .run();
 }
+
+/// A server that answers, in one piece with its no to an offer, the request that waits behind the offer.
+#[test]
+fn an_answer_that_comes_with_a_no_is_the_race_that_it_is_taken_for() {
+    let client = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \r\n\r\n\
+        GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+    let server = b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    (0..7).for_each(|cut| fuzzing::check(client, server, cut));
+}

@@ -100,21 +100,9 @@ fn thousands_of_calls_at_once_of_which_every_third_is_refused() {
         return;
     };
     let host = lab.pod("lab/server").ipv4();
-    let many = || ask(&lab, Speaks::Grpc, &["many", &format!("{host}:{PORT}"), "2400", "2"]);
-    let mut said = many();
-    let all = json!({"ok": 3200, "refused": 1600, "other": []});
-    // On a machine that is busy with more than this, the library was once seen to give three calls up (CANCELLED).
-    let given_up = said["other"].as_array().is_some_and(|other| {
-        other.iter().all(|one| one.as_str().is_some_and(|one| one.ends_with(": CANCELLED: CANCELLED")))
-    });
-    let again = said != all && given_up && said["refused"] == 1600;
-    if again {
-        eprintln!("once more: {said}");
-        said = many();
-    }
+    let said = ask(&lab, Speaks::Grpc, &["many", &format!("{host}:{PORT}"), "2400", "2"]);
     kit::no_anomalies(&lab);
-    assert_eq!(said, all);
+    assert_eq!(said, json!({"ok": 3200, "refused": 1600, "other": []}));
     let seen = ask(&lab, Speaks::Grpc, &["report", &format!("{host}:{OPEN}")]);
-    assert!(again || seen == json!({"AuthorizePayment": 3200}), "{seen}");
-    assert_eq!(seen.as_object().map(serde_json::Map::len), Some(1), "no other method was heard of: {seen}");
+    assert_eq!(seen, json!({"AuthorizePayment": 3200}), "no other method was heard of");
 }

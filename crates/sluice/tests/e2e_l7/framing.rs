@@ -179,9 +179,9 @@ fn no_server_executes_a_request_that_is_not_allowed() {
         println!("{}: {said}; executed {found:?}", server.name);
         let wrong: Vec<_> = found.keys().filter(|target| *target != "/ok").collect();
         assert!(wrong.is_empty(), "{} executed {wrong:?}: {said}", server.name);
-        // Two ask for HTTP/2 and stop; beyond those only a machine that is very busy leaves one without an answer.
+        // Some ask for HTTP/2 and stop. All others are answered, the second time at the latest.
         let unanswered = said["none timeout"].as_u64().unwrap_or(0);
-        assert!(unanswered < 10, "{}: {said}", server.name);
+        assert!(unanswered <= 6, "{}: {said}", server.name);
         // The allowed ones among them arrive, so the servers were not just cut off.
         assert!(found.get("/ok").is_some_and(|times| *times > 20), "{}: {found:?}", server.name);
     }

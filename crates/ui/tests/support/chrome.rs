@@ -156,9 +156,10 @@ impl Chrome {
         }
     }
 
-    /// A click in the middle of an element, as a mouse makes it.
+    /// A click in the middle of an element, once it is there, as a mouse makes it.
     #[track_caller]
     pub(crate) fn click(&mut self, expression: &str) {
+        self.wait(&format!("!!({expression})"));
         let find = format!(
             "(() => {{ const e = {expression}; e.scrollIntoView({{block: 'center', inline: 'center'}}); const r = e.getBoundingClientRect(); \
              return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
