@@ -1,6 +1,8 @@
 //! What the appliance costs when nothing happens.
 
 use anyhow::{Context, Result};
+use nix::time::clock_getcpuclockid;
+use nix::unistd::Pid;
 use sluice::testbed::{AgentOptions, PodSpec, Routing, TestBed};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,32 +36,39 @@ pub fn percent(bed: &TestBed, watch: Duration) -> Result<f64> {
     Ok(100.0 * ran.as_secs_f64() / start.elapsed().as_secs_f64())
 }
 
-/// Time that all threads of a process have run, to the nanosecond (first field of `schedstat`).
+/// Time that all threads of a process have run, also those that have ended, to the nanosecond
+/// (`clock_getcpuclockid(3)`: the process keeps the sum, so no thread can end between two looks at it).
 fn run_time(pid: u32) -> Result<Duration> {
-    let mut nanos = 0;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
-        nanos += stat.split_whitespace().next().context("empty schedstat")?.parse::<u64>()?;
-    }
-    Ok(Duration::from_nanos(nanos))
+    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid)?)).context("the process has ended")?;
+    Ok(clock.now()?.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WORK: Duration = Duration::from_millis(50);
+
+    /// Runs on a CPU for that long.
+    fn work() {
+        let clock = nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID;
+        let now = || Duration::from(clock.now().expect("own clock"));
+        let start = now();
+        while now() - start < WORK {}
+    }
+
     #[test]
-    fn work_of_other_threads_counts() {
-        let own = std::process::id();
-        let before = run_time(own).expect("own threads");
-        let work = Duration::from_millis(50);
-        let spun = std::thread::spawn(move || {
-            let start = Instant::now();
-            while start.elapsed() < work {}
-            // Looked at while the thread is still there.
-            run_time(own).expect("own threads")
-        });
-        let after = spun.join().expect("it ended");
-        assert!(after > before, "{before:?}, {after:?}");
+    fn work_of_other_threads_counts_also_once_they_have_ended() {
+        let before = run_time(std::process::id()).expect("own time");
+        std::thread::spawn(work).join().expect("it ended");
+        let ran = run_time(std::process::id()).expect("own time") - before;
+        assert!(ran >= WORK, "{ran:?}");
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_no_time() {
+        let mut child = std::process::Command::new("true").spawn().expect("started");
+        child.wait().expect("it ended");
+        assert!(run_time(child.id()).is_err());
     }
 }

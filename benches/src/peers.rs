@@ -28,11 +28,7 @@ pub fn start(bed: &mut TestBed, contender: Contender, sluice: &Path) -> Result<O
         Contender::Sluice(policies) => start_sluice(bed, sluice, policies, "").map(Some),
         Contender::SluiceSilent => start_sluice(bed, sluice, 1, "flowLog: {enabled: false}\n").map(Some),
         Contender::SluiceJumbo => start_sluice(bed, sluice, 1, "").map(Some),
-        Contender::Bare => {
-            let cpu = SPIN_CPU.to_string();
-            let pid = start_forwarder(bed, "bare_forwarder", &["--cpu", &cpu])?;
-            Ok(Some(Player { pid, spins: true }))
-        }
+        Contender::Bare => Ok(Some(Player { pid: start_bare(bed, SPIN_CPU)?, spins: true })),
         Contender::TcEbpf => {
             let (client, server) = addresses(bed);
             let arguments = [
@@ -90,6 +86,22 @@ fn load_iptables(bed: &TestBed, restore: &str, rules: u32, tracked: bool) -> Res
     Ok(None)
 }
 
+/// Starts the bare forwarder between the pods, spinning on that CPU; its process.
+///
+/// # Errors
+/// It is not built or does not start.
+pub fn start_bare(bed: &mut TestBed, cpu: usize) -> Result<u32> {
+    start_forwarder(bed, "bare_forwarder", &["--cpu", &cpu.to_string()])
+}
+
+/// Frames that the bare forwarder says it has forwarded.
+///
+/// # Errors
+/// It said nothing yet.
+pub fn bare_carried(bed: &TestBed) -> Result<u64> {
+    last_number(&bed.file("bare_forwarder.log"))
+}
+
 /// A program of this package that forwards frames as they are between the pods' interfaces. It changes no Ethernet address,
 /// so each pod's gateway is simply the other pod.
 fn start_forwarder(bed: &mut TestBed, name: &str, arguments: &[&str]) -> Result<u32> {
@@ -127,7 +139,7 @@ pub fn carried(bed: &TestBed, contender: Contender) -> Result<u64> {
             let count = status.first().and_then(|status| status.pointer("/frames/forwarded")?.as_u64());
             count.context("no frames.forwarded in the status")
         }
-        Contender::Bare => last_number(&bed.file("bare_forwarder.log")),
+        Contender::Bare => bare_carried(bed),
         Contender::TcEbpf => last_number(&bed.file("tc_policy.log")),
         Contender::Kernel | Contender::KernelNoOffload | Contender::KernelOneCpu => routed(bed),
         Contender::Iptables(_) | Contender::IptablesTracked(_) => accepted(&saved(bed, "iptables-nft-save")?),

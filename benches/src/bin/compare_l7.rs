@@ -1,6 +1,6 @@
-//! Messages between two pods through the appliance with and without L7 rules, through proxies (Envoy, nginx, HAProxy) with the
-//! same rules, and through the kernel alone, in interleaved rounds: HTTP/1 (wrk, and a download), HTTP/2 (h2load), gRPC (one connection,
-//! call by call), Kafka (produce). See `docs/measurements.md`.
+//! Messages between two pods through the appliance with and without L7 rules, through proxies (Envoy, nginx, HAProxy) with
+//! the same rules, through the bare AF_XDP forwarder and through the kernel alone, in interleaved rounds: HTTP/1 (wrk, and a
+//! download), HTTP/2 (h2load), gRPC (one connection, call by call), Kafka (produce). See `docs/measurements.md`.
 //!
 //! Pinning: the gate has CPU 1 to itself, client and server share CPU 0; without a gate the server has CPU 1. The harness
 //! proves before each sample that the gate reads messages (one that no rule allows is refused, the flow log names an

@@ -3,6 +3,7 @@
 use super::proxy::{self, Proxy};
 use super::rules::Enforced;
 use super::speech::{Fate, Speech};
+use crate::peers;
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 use sluice::testbed::messages::{self, Speaks};
@@ -28,6 +29,8 @@ pub enum Gate {
     Adaptive,
     /// A proxy in the node's namespace.
     Proxy(Proxy),
+    /// `bare_forwarder`, which looks at nothing, spinning: what any forwarder through AF_XDP sockets pays here.
+    Bare,
     /// Nobody: the kernel routes from veth to veth.
     Kernel,
 }
@@ -45,13 +48,15 @@ pub enum Contender {
     AdaptiveRead,
     /// A proxy with the same rules.
     Proxy(Proxy),
+    /// The bare forwarder.
+    Bare,
     /// No gate.
     Kernel,
 }
 
 impl Contender {
     /// All, in the order of a round.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::L4,
         Self::Read,
         Self::AdaptiveL4,
@@ -59,6 +64,7 @@ impl Contender {
         Self::Proxy(Proxy::Envoy),
         Self::Proxy(Proxy::Nginx),
         Self::Proxy(Proxy::Haproxy),
+        Self::Bare,
         Self::Kernel,
     ];
     /// Whom the others are compared with: what a user gets who changes nothing.
@@ -73,6 +79,7 @@ impl Contender {
             Self::AdaptiveL4 => "Sluice, L4 policy, adaptive",
             Self::AdaptiveRead => "Sluice, L7 policy, adaptive",
             Self::Proxy(proxy) => proxy.name(),
+            Self::Bare => "bare AF_XDP forwarder",
             Self::Kernel => "kernel veth, no gate",
         }
     }
@@ -84,6 +91,7 @@ impl Contender {
             Self::L4 | Self::Read => Gate::Spinning,
             Self::AdaptiveL4 | Self::AdaptiveRead => Gate::Adaptive,
             Self::Proxy(proxy) => Gate::Proxy(proxy),
+            Self::Bare => Gate::Bare,
             Self::Kernel => Gate::Kernel,
         }
     }
@@ -94,7 +102,7 @@ impl Contender {
         match self {
             Self::L4 | Self::AdaptiveL4 => Some(Enforced::L4),
             Self::Read | Self::AdaptiveRead => Some(Enforced::L7),
-            Self::Proxy(_) | Self::Kernel => None,
+            Self::Proxy(_) | Self::Bare | Self::Kernel => None,
         }
     }
 
@@ -110,7 +118,8 @@ pub struct Node {
     gate: Gate,
     speech: Speech,
     bed: TestBed,
-    proxy: Option<u32>,
+    /// Process of a gate that is not ours.
+    other: Option<u32>,
     enforced: Option<Enforced>,
     probes: u32,
 }
@@ -121,19 +130,22 @@ impl Node {
     /// # Errors
     /// Whatever the testbed needs is missing, or a program does not start.
     pub fn new(gate: Gate, speech: Speech, program: &Path) -> Result<Self> {
-        let ours = matches!(gate, Gate::Spinning | Gate::Adaptive);
-        let mut bed = TestBed::new(if ours { Routing::Sluice } else { Routing::Kernel })?;
+        let sockets = matches!(gate, Gate::Spinning | Gate::Adaptive | Gate::Bare);
+        let mut bed = TestBed::new(if sockets { Routing::Sluice } else { Routing::Kernel })?;
         for name in ["client", "server"] {
-            bed.add_pod(PodSpec::new("bench", name, &format!("app={name}")))?;
+            let spec = PodSpec::new("bench", name, &format!("app={name}"));
+            // Nobody completes sums behind the bare forwarder.
+            bed.add_pod(spec.checksum_offload(gate != Gate::Bare))?;
         }
-        let mut node = Self { gate, speech, bed, proxy: None, enforced: None, probes: 0 };
+        let mut node = Self { gate, speech, bed, other: None, enforced: None, probes: 0 };
         let cpu = node.cpus().1;
         speech.serve(&mut node.bed, cpu)?;
         match gate {
             Gate::Spinning | Gate::Adaptive => node.start_agent(program)?,
             Gate::Proxy(proxy) => {
-                node.proxy = Some(proxy.start(&mut node.bed, program, speech, GATE_CPU)?);
+                node.other = Some(proxy.start(&mut node.bed, program, speech, GATE_CPU)?);
             }
+            Gate::Bare => node.other = Some(peers::start_bare(&mut node.bed, GATE_CPU)?),
             Gate::Kernel => {}
         }
         node.freeze(true);
@@ -165,7 +177,7 @@ impl Node {
     pub fn pid(&self) -> Option<u32> {
         match self.gate {
             Gate::Spinning | Gate::Adaptive => Some(self.bed.agent_ref().pid()),
-            Gate::Proxy(_) => self.proxy,
+            Gate::Proxy(_) | Gate::Bare => self.other,
             Gate::Kernel => None,
         }
     }
@@ -278,7 +290,7 @@ impl Node {
     }
 
     /// What the gate itself says it has handled: frames without and messages with HTTP rules (a request and a response
-    /// are two), requests for proxies; `None` for the kernel.
+    /// are two), requests for proxies, frames for the bare forwarder; `None` for the kernel.
     ///
     /// # Errors
     /// It does not answer.
@@ -289,6 +301,7 @@ impl Node {
                 Ok(Some(self.status("/flowLog/seen")? + self.status("/flowLog/shed")?))
             }
             Contender::Proxy(proxy) => Ok(Some(proxy.handled(&self.bed)?)),
+            Contender::Bare => peers::bare_carried(&self.bed).map(Some),
             Contender::Kernel => Ok(None),
         }
     }
@@ -300,6 +313,7 @@ impl Node {
     pub fn frames(&self, contender: Contender) -> Result<Option<u64>> {
         match contender {
             Contender::Proxy(_) | Contender::Kernel => Ok(None),
+            Contender::Bare => peers::bare_carried(&self.bed).map(Some),
             _ => self.status("/frames/forwarded").map(Some),
         }
     }

@@ -137,7 +137,7 @@ fn produce(node: &Node, load: Load) -> Result<Said> {
 fn each(contender: Contender, streams: u32) -> f64 {
     match contender {
         Contender::Proxy(_) => 1.0,
-        Contender::L4 | Contender::AdaptiveL4 => 2.0 / f64::from(streams),
+        Contender::L4 | Contender::AdaptiveL4 | Contender::Bare => 2.0 / f64::from(streams),
         _ => 2.0,
     }
 }
