@@ -1,5 +1,7 @@
 //! A node in memory with a client and a web server, and a policy from YAML that reads their messages or does not.
 
+pub mod calls;
+
 use arc_swap::ArcSwap;
 use datapath::ports::{Port, PortKind, PortTable};
 use datapath::{DatapathConfig, Snapshot, Worker};
@@ -21,7 +23,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 const CLIENT_PORT: PortId = PortId(0);
 const SERVER_PORT: PortId = PortId(1);
 /// Longer than any frame made here.
-const FRAME_LEN: usize = 512;
+const FRAME_LEN: usize = 1_514;
 
 const INVENTORY: &str = r"
 namespaces: [{name: bench}]
@@ -61,6 +63,16 @@ const HTTP_RULES: &str = r"
         - {method: GET, path: '/images/[a-z]+/(small|large)/.*'}
 ";
 
+/// Four methods, as in the comparison between pods.
+const GRPC_RULES: &str = r"
+      rules:
+        http:
+        - {method: POST, path: '/bench.Echo/Ping'}
+        - {method: POST, path: '/bench.Echo/Probe[0-9]+'}
+        - {method: POST, path: '/bench.Other/.*'}
+        - {method: POST, path: '/grpc.health.v1.Health/Check'}
+";
+
 /// A request as wrk sends it.
 pub const REQUEST: &[u8] = b"GET /allowed/small HTTP/1.1\r\nHost: 10.0.0.2\r\n\r\n";
 
@@ -77,6 +89,8 @@ pub enum Rules {
     L4,
     /// It lets eleven kinds of requests pass.
     Http,
+    /// It lets four gRPC methods be called.
+    Grpc,
 }
 
 /// One connection's next sequence numbers.
@@ -201,6 +215,7 @@ fn snapshot(rules: Rules) -> Snapshot {
     let text = match rules {
         Rules::L4 => POLICY.to_owned(),
         Rules::Http => [POLICY.trim_end(), HTTP_RULES].concat(),
+        Rules::Grpc => [POLICY.trim_end(), GRPC_RULES].concat(),
     };
     let found = engine.set_policies(vec![SourceFile { path: "server.yaml".into(), text }]);
     assert!(found.is_valid(), "the policy is valid");

@@ -10,9 +10,10 @@
 //! Only polls are counted, not the making of frames; each workload is played for two lengths, and the difference is its
 //! steady state. Another compiler makes other instructions: its counts are shown and not judged.
 
-use packet::BURST_LEN;
+use packet::{BURST_LEN, PacketIo};
 use serde::{Deserialize, Serialize};
 use sluice_micro::node::{self, Node};
+use sluice_micro::web::calls::Calls;
 use sluice_micro::web::{Rules, Web};
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -28,14 +29,19 @@ const MORE: f64 = 0.03;
 /// Web connections of the exchanges.
 const CONNECTIONS: u16 = 16;
 
+/// Calls at a time on one gRPC connection.
+const STREAMS: u32 = 16;
+
 /// What is played, and how many units a round has.
-const WORKLOADS: [(&str, u64); 6] = [
+const WORKLOADS: [(&str, u64); 8] = [
     ("established, 1 flow", node::BURST as u64),
     ("established, 1000 flows", node::BURST as u64),
     ("new flow", node::BURST as u64),
     ("refused", node::BURST as u64),
     ("exchange, L4 policy", CONNECTIONS as u64),
     ("exchange, HTTP policy", CONNECTIONS as u64),
+    ("call of 16, L4 policy", STREAMS as u64),
+    ("call of 16, HTTP policy", STREAMS as u64),
 ];
 
 /// The file.
@@ -83,6 +89,8 @@ fn play(workload: &str, rounds: u64) -> Result<(), String> {
         "refused" => frames(Node::with_new_flows(), rounds, Node::refused),
         "exchange, L4 policy" => exchanges(Rules::L4, rounds),
         "exchange, HTTP policy" => exchanges(Rules::Http, rounds),
+        "call of 16, L4 policy" => calls(Rules::L4, rounds),
+        "call of 16, HTTP policy" => calls(Rules::Grpc, rounds),
         _ => return Err(format!("no workload `{workload}`")),
     }
     Ok(())
@@ -108,6 +116,25 @@ fn exchanges(rules: Rules, rounds: u64) {
         counted(|| web.poll());
         web.drain_events();
     }
+}
+
+fn calls(rules: Rules, rounds: u64) {
+    let mut calls = Calls::new(rules, STREAMS);
+    for round in 0..2 * rounds {
+        if round % 2 == 0 {
+            calls.requests();
+        } else {
+            calls.responses();
+        }
+        counted(|| calls.web.poll());
+        calls.web.drain_events();
+    }
+    let messages = if rules == Rules::L4 { 0 } else { 2 * rounds * u64::from(STREAMS) };
+    assert_eq!(
+        calls.web.messages, messages,
+        "each call and each answer is one message of the log, or none is"
+    );
+    assert_eq!(calls.web.worker.io().outstanding(), 0, "no frame waits");
 }
 
 /// What callgrind counts: see `--toggle-collect` below.
