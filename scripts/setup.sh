@@ -136,7 +136,8 @@ install_tansu() {
 install_bench_netperf() {
     if have netperf; then return 0; fi
     refresh
-    if ! apt-cache show netperf >/dev/null 2>&1; then
+    # `apt-cache show` also succeeds for a name that another package only mentions.
+    if ! apt-cache policy netperf 2>/dev/null | grep -q 'Candidate: [0-9]'; then
         # The archive this machine uses already, with the one component more that holds netperf.
         # shellcheck disable=SC2016 # apt's own placeholders
         archive=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT) $(SOURCESENTRY)' \
