@@ -12,7 +12,8 @@ pub const NAME: &str = "bench-report.md";
 const METHOD: &str = "\
 Every contender has a node of its own in network namespaces, with a client and a server pod; one runs at a time, the others \
 stand still. Rounds are interleaved: each contender once, then again. Ratios are medians of the ratios of single rounds, with \
-the least and the most; rates are this machine's and are worth nothing elsewhere. After each sample the contender's own \
+the least and the most; rates are this machine's and are worth nothing elsewhere. A sample of which a hypervisor took more \
+than a twentieth of one CPU is taken again, four times at most, and the least disturbed one counts. After each sample the contender's own \
 counters must say that all packets or requests went through it, and those of the kernel's routing that none went past it, or \
 the run fails. Whoever spins has CPU 1 to itself and shows it as busy; client and server then share CPU 0. Where the kernel \
 forwards, client and server have a CPU each. Pods behind AF_XDP have no segmentation offload, and those of the bare forwarder \

@@ -1,6 +1,6 @@
 //! Tables of samples, what was aimed at, and a whole run with the machine it was on: as Markdown and as JSON.
 
-use crate::sample::{Sample, Spread, paired, spread};
+use crate::sample::{DISTURBED, Sample, Spread, paired, spread};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 pub use sluice_micro::machine::Machine;
@@ -148,7 +148,22 @@ impl Table {
                 busy.join(" + ")
             ));
         }
-        text
+        text + &self.disturbance()
+    }
+
+    /// How much the hypervisor took during the samples; the more, the less they say.
+    fn disturbance(&self) -> String {
+        let samples = || self.rows.iter().flat_map(|row| &row.samples);
+        let Some(stolen) = spread(samples().map(|sample| sample.stolen)) else { return String::new() };
+        let percent = |part: f64| format!("{:.0} %", part * 100.0);
+        let (median, most) = (percent(stolen.median), percent(stolen.most));
+        let again = match samples().map(|sample| sample.again).sum::<u32>() {
+            0 => String::new(),
+            again => {
+                format!("; samples thrown away because it took more than {}: {again}", percent(DISTURBED))
+            }
+        };
+        format!("\nOf one CPU the hypervisor took {median} during a sample, {most} at most{again}.\n")
     }
 
     /// Prints it.

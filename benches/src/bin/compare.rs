@@ -13,7 +13,7 @@ use sluice_benches::contender::Contender;
 use sluice_benches::frames::How;
 use sluice_benches::netperf::{self, Test};
 use sluice_benches::report::{Run, Table};
-use sluice_benches::sample::Sample;
+use sluice_benches::sample::{Sample, undisturbed};
 use sluice_benches::{aims, frames};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -123,7 +123,7 @@ fn rounds(
     let mut able = contenders.to_vec();
     for _ in 0..run.rounds {
         able.retain(|contender| {
-            let mut sample = beds.with(*contender, &measure);
+            let mut sample = undisturbed(|| beds.with(*contender, &measure));
             if let Err(error) = &sample
                 && !interrupt::requested()
             {

@@ -15,7 +15,7 @@ use sluice_benches::l7::proxy::Proxy;
 use sluice_benches::l7::sample::{self, Load};
 use sluice_benches::l7::speech::Speech;
 use sluice_benches::report::{Run, Table};
-use sluice_benches::sample::Sample;
+use sluice_benches::sample::{Sample, undisturbed};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -199,12 +199,13 @@ fn rounds(
     let mut able = contenders.to_vec();
     for round in 0..=run.rounds {
         able.retain(|contender| {
-            let mut sample = nodes.with(*contender, |node| measure(node, *contender, round));
+            let mut take = || nodes.with(*contender, |node| measure(node, *contender, round));
+            let mut sample = if round == 0 { take() } else { undisturbed(&mut take) };
             if let Err(error) = &sample
                 && !interrupt::requested()
             {
                 eprintln!("{name}: once more: {error:#}");
-                sample = nodes.with(*contender, |node| measure(node, *contender, round));
+                sample = take();
             }
             match sample {
                 Ok(sample) if round > 0 => table.add(contender.name(), None, sample),

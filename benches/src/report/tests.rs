@@ -4,7 +4,16 @@ use super::*;
 
 fn sample(rate: f64, p99: Option<f64>) -> Sample {
     let p50_us = p99.map(|p99| p99 / 2.0);
-    Sample { rate, p50_us, p99_us: p99, busy: vec![0.5, 1.0], machine_us: 1.5, ..Sample::default() }
+    Sample {
+        rate,
+        p50_us,
+        p99_us: p99,
+        busy: vec![0.5, 1.0],
+        machine_us: 1.5,
+        stolen: rate / 1e6,
+        again: u32::from(rate < 80_000.0),
+        ..Sample::default()
+    }
 }
 
 fn table() -> Table {
@@ -20,7 +29,11 @@ fn table() -> Table {
 fn a_table_has_medians_and_the_ratio_of_the_reference_by_each_row() {
     let text = table().markdown();
     let rows: Vec<&str> = text.lines().collect();
-    assert_eq!(rows.len(), 4, "{text}");
+    assert_eq!(rows.len(), 6, "{text}");
+    assert_eq!(
+        rows[5],
+        "Of one CPU the hypervisor took 10 % during a sample, 20 % at most; samples thrown away because it took more than 5 %: 1."
+    );
     assert_eq!(
         rows[3],
         "| theirs | 100,000 (100,000–200,000) | 10 | 20 (20–20) | 0.90 (0.60–0.95), 2.00 | 50 + 100 | 1.50 |  |  |"
