@@ -208,6 +208,7 @@ fn work(
         }
         let frames = worker.poll_once(now).context("the packet path")?;
         if frames > 0 {
+            spin.found(now.saturating_since(busy_at));
             SharedLoad::bump(&load.busy_polls);
             let done = clock.now();
             if fresh {
