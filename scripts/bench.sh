@@ -1,7 +1,7 @@
 #!/bin/sh
 # `make bench`: the criterion benches, then the comparisons in network namespaces where this user may make them.
 #
-#   scripts/bench.sh                 everything: some 45 minutes on two cores, once all is built
+#   scripts/bench.sh                 everything: some 25 minutes on two cores, once all is built
 #   scripts/bench.sh --quick         instructions for a frame, which fail where there are 3 % more than before; then the
 #                                    comparisons, fewer contenders, two rounds: 15 minutes
 #   scripts/bench.sh NAME...         only these criterion benches, as long as criterion wants
