@@ -311,6 +311,8 @@ impl Splice {
         call: impl FnOnce(&mut dyn Inspector, &mut Context<'_>) -> T,
         ends: impl FnOnce(&T) -> bool,
     ) -> Result<T, End> {
+        // Whoever used it before, for this connection or another, may have left something in it.
+        drive.said.iter_mut().for_each(Vec::clear);
         let [to_client, to_server] = &mut *drive.said;
         let mut cx = Context {
             judge: drive.judge,
@@ -326,7 +328,6 @@ impl Splice {
                 .insert(&drive.said[0])
                 .and_then(|()| self.streams[index(Side::Client)].insert(&drive.said[1]));
         }
-        drive.said.iter_mut().for_each(Vec::clear);
         put.map(|()| answer)
     }
 

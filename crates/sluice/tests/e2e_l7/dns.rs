@@ -89,6 +89,12 @@ fn dig_gets_answers_for_allowed_names_and_refused_for_others() {
         assert_eq!(ask("stripe.test A"), said("REFUSED", ""), "{transport}");
         assert_eq!(ask("kube-dns.kube-system.svc.cluster.local A").0, "NOERROR", "{transport}");
     }
+    // What was refused in a datagram is said to nobody else: the next to speak is another connection, of another protocol.
+    for transport in ["+tcp", "+notcp"] {
+        let ask = |transport: &str, what: &str| dig(&lab, &format!("{transport} {what}"));
+        assert_eq!(ask("+notcp", "other.example.test A"), said("REFUSED", ""));
+        assert_eq!(ask(transport, "api.stripe.test A"), said("NOERROR", "198.51.100.2"), "{transport}");
+    }
     kit::logged(&lab, "dns-request proxy FORWARDED (DNS Query api.stripe.test. A) by lab/client");
     kit::logged(&lab, "dns-request proxy DROPPED (DNS Query other.example.test. A)");
     kit::logged(&lab, "dns-response proxy FORWARDED (DNS Answer \"198.51.100.2\"");
