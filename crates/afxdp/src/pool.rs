@@ -115,6 +115,40 @@ impl Pool {
         Some(index)
     }
 
+    /// These bytes in as many chunks as they need, at most `most`, in the caller's hands.
+    pub(crate) fn copy_in(&mut self, mut parts: [&[u8]; 2], most: usize) -> Option<u32> {
+        const ROOM: usize = CHUNK_SIZE as usize - HEADROOM as usize;
+        let len = parts[0].len() + parts[1].len();
+        let count = len.div_ceil(ROOM).max(1);
+        if count > most || count > self.free.len() {
+            return None;
+        }
+        let (mut head, mut tail, mut left) = (NONE, NONE, len);
+        for _ in 0..count {
+            let index = self.free.pop()?;
+            let len = left.min(ROOM);
+            left -= len;
+            self.chunks[index as usize] =
+                Chunk { next: NONE, start: HEADROOM, len: len as u16, owner: Owner::USER, options: 0 };
+            let mut room = self.bytes_mut(index);
+            for part in &mut parts {
+                let (now, later) = part.split_at(room.len().min(part.len()));
+                let (place, rest) = room.split_at_mut(now.len());
+                place.copy_from_slice(now);
+                (*part, room) = (later, rest);
+            }
+            if tail == NONE {
+                head = index;
+            } else {
+                self.chunks[index as usize].owner = Owner::USER_REST;
+                self.link(tail, index);
+            }
+            tail = index;
+        }
+        self.outstanding += 1;
+        Some(head)
+    }
+
     /// The first buffer of a frame.
     ///
     /// # Panics

@@ -389,6 +389,14 @@ impl PacketIo for XskIo {
         Some(Frame::new(index, len as u32, port))
     }
 
+    fn copy_in(&mut self, port: PortId, parts: [&[u8]; 2]) -> Option<Frame> {
+        let Some(index) = self.pool.copy_in(parts, MAX_CHAIN) else {
+            self.stats.alloc_failed += 1;
+            return None;
+        };
+        Some(Frame::new(index, (parts[0].len() + parts[1].len()) as u32, port))
+    }
+
     fn send(&mut self, port: PortId, frame: Frame) -> Result<(), Frame> {
         let chunks = self.pool.chunks(frame.index());
         let slot = self.by_port.get(usize::from(port.0)).copied().unwrap_or(NO_SLOT);

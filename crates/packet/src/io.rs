@@ -51,6 +51,33 @@ pub struct IoStats {
     pub tx_joined: u64,
 }
 
+impl std::ops::AddAssign for IoStats {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            rx_frames,
+            rx_bytes,
+            tx_frames,
+            tx_bytes,
+            tx_refused,
+            tx_lost,
+            rx_lost,
+            alloc_failed,
+            wakeups,
+            tx_joined,
+        } = other;
+        self.rx_frames += rx_frames;
+        self.rx_bytes += rx_bytes;
+        self.tx_frames += tx_frames;
+        self.tx_bytes += tx_bytes;
+        self.tx_refused += tx_refused;
+        self.tx_lost += tx_lost;
+        self.rx_lost += rx_lost;
+        self.alloc_failed += alloc_failed;
+        self.wakeups += wakeups;
+        self.tx_joined += tx_joined;
+    }
+}
+
 /// A set of ports that frames arrive on and leave by, over one memory.
 ///
 /// Ownership: a frame returned by `recv` or `alloc` belongs to the caller until it is passed to `send` (and
@@ -74,6 +101,16 @@ pub trait PacketIo {
 
     /// A fresh frame of `len` zeroed bytes (one buffer), or `None` when there is no memory or it does not fit.
     fn alloc(&mut self, port: PortId, len: usize) -> Option<Frame>;
+
+    /// A frame of these bytes, over several buffers where the backend can; `None` as for [`alloc`](Self::alloc).
+    fn copy_in(&mut self, port: PortId, parts: [&[u8]; 2]) -> Option<Frame> {
+        let [first, second] = parts;
+        let mut frame = self.alloc(port, first.len() + second.len())?;
+        let (head, tail) = self.bytes_mut(&mut frame).split_at_mut(first.len());
+        head.copy_from_slice(first);
+        tail.copy_from_slice(second);
+        Some(frame)
+    }
 
     /// Queues a frame for transmission on `port`. It leaves at the latest at the next [`flush`](Self::flush).
     ///

@@ -102,12 +102,9 @@ impl Inbox {
         self.count += 1;
         // The writer puts heads and bytes together, so the bytes are there.
         let chunk = self.consumer.read_chunk(len).ok()?;
-        let taken = match io.alloc(port, len) {
+        let (first, second) = chunk.as_slices();
+        let taken = match io.copy_in(port, [first, second]) {
             Some(mut frame) => {
-                let (first, second) = chunk.as_slices();
-                let to = io.bytes_mut(&mut frame);
-                to[..first.len()].copy_from_slice(first);
-                to[first.len()..].copy_from_slice(second);
                 if asked != 0 {
                     let word = |a, b| u16::from_le_bytes([a, b]);
                     frame.request_checksum(ChecksumRequest { start: word(s0, s1), offset: word(o0, o1) });

@@ -350,9 +350,8 @@ impl Member {
         stats: &mut Stats,
     ) {
         for (port, bytes) in frames.into_iter().rev() {
-            match io.alloc(port, bytes.len()) {
-                Some(mut frame) => {
-                    io.bytes_mut(&mut frame).copy_from_slice(&bytes);
+            match io.copy_in(port, [&bytes, &[]]) {
+                Some(frame) => {
                     self.parked += 1;
                     moving.queue.push_front(frame);
                 }

@@ -42,6 +42,7 @@ pub fn all<R: Rig>(mut make: impl FnMut() -> R) {
     buffers_come_back(&mut make());
     alloc_exhausts_and_recovers(&mut make());
     long_frames(&mut make());
+    copied_frames(&mut make());
     changes_reach_the_wire(&mut make());
     stale_handle_panics(&mut make());
 }
@@ -166,6 +167,31 @@ pub fn long_frames<R: Rig>(rig: &mut R) {
         forward(rig, to, frames);
         assert_eq!(drain(rig, to, 1), [sent]);
     }
+    at_rest(rig);
+    whole_pool_is_free(rig);
+}
+
+/// What is copied in leaves whole, wherever the bytes are divided, in as many buffers as it needs.
+pub fn copied_frames<R: Rig>(rig: &mut R) {
+    let (from, to) = (rig.ports()[0], rig.ports()[1]);
+    for len in [60, 1_514, 3_840, 3_841, 9_000, 65_000] {
+        if len > rig.max_frame() {
+            continue;
+        }
+        let sent = pattern(len, len);
+        for border in [0, 1, len / 3, len.min(3_900), len] {
+            let (first, second) = sent.split_at(border);
+            let frame = rig.io().copy_in(from, [first, second]).expect("an empty pool has buffers");
+            assert_eq!((frame.len(), frame.port()), (len, from));
+            assert!(rig.io().bytes(&frame).len() >= len.min(1_500), "the first buffer holds all headers");
+            assert_eq!(gather(rig.io(), &frame), sent, "{len} bytes divided after {border}");
+            forward(rig, to, vec![frame]);
+            assert_eq!(drain(rig, to, 1), std::slice::from_ref(&sent));
+        }
+    }
+    let too_long = vec![0; rig.pool() * (64 << 10) + 1];
+    assert!(rig.io().copy_in(from, [&too_long, &[0; 60]]).is_none(), "what fits nowhere is refused");
+    assert!(rig.io().stats().alloc_failed > 0, "and counted");
     at_rest(rig);
     whole_pool_is_free(rig);
 }

@@ -135,32 +135,43 @@ impl MemIo {
         }
     }
 
-    /// Lets a frame arrive on `port`. `false`, counted as lost, if the port does not exist or memory is short.
-    pub fn inject(&mut self, port: PortId, bytes: &[u8]) -> bool {
-        let size = self.config.buffer_size;
-        let need = bytes.len().div_ceil(size).max(1);
-        let known = usize::from(port.0) < self.ports.len();
-        if !known || need > self.free.len() || u32::try_from(bytes.len()).is_err() {
-            self.stats.rx_lost += 1;
-            return false;
-        }
+    /// Puts bytes into as many buffers as they need, the first of which is `owner`'s; `None` if there are not as many.
+    fn store(&mut self, port: PortId, parts: [&[u8]; 2], owner: Owner) -> Option<u32> {
+        let (size, border) = (self.config.buffer_size, parts[0].len());
+        let len = border + parts[1].len();
+        let need = len.div_ceil(size).max(1);
+        let total = u32::try_from(len).ok().filter(|_| need <= self.free.len())?;
         let mut next = NONE;
         // From the last piece to the first, so that each knows its successor.
         for piece in (0..need).rev() {
             let Some(index) = self.free.pop() else { unreachable!("counted above") };
-            let part = &bytes[piece * size..bytes.len().min((piece + 1) * size)];
+            let (from, to) = (piece * size, len.min((piece + 1) * size));
+            let head = &parts[0][from.min(border)..to.min(border)];
+            let tail = &parts[1][from.saturating_sub(border)..to.saturating_sub(border)];
             let at = index as usize * size;
-            self.slab[at..at + part.len()].copy_from_slice(part);
+            let (first, second) = self.slab[at..at + to - from].split_at_mut(head.len());
+            first.copy_from_slice(head);
+            second.copy_from_slice(tail);
             self.buffers[index as usize] = Buffer {
-                owner: if piece == 0 { Owner::Rx } else { Owner::Chained },
-                injected: true,
-                len: part.len() as u32,
-                total: bytes.len() as u32,
+                owner: if piece == 0 { owner } else { Owner::Chained },
+                injected: owner == Owner::Rx,
+                len: (to - from) as u32,
+                total,
                 origin: port,
                 next,
             };
             next = index;
         }
+        Some(next)
+    }
+
+    /// Lets a frame arrive on `port`. `false`, counted as lost, if the port does not exist or memory is short.
+    pub fn inject(&mut self, port: PortId, bytes: &[u8]) -> bool {
+        let known = usize::from(port.0) < self.ports.len();
+        let Some(next) = known.then(|| self.store(port, [bytes, &[]], Owner::Rx)).flatten() else {
+            self.stats.rx_lost += 1;
+            return false;
+        };
         if self.config.sent == Sent::Refill {
             let head = &bytes[..bytes.len().min(RESTORED)];
             let at = next as usize * RESTORED;
@@ -331,6 +342,15 @@ impl PacketIo for MemIo {
         self.slab[at..at + len].fill(0);
         self.outstanding += 1;
         Some(Frame::new(index, total, port))
+    }
+
+    fn copy_in(&mut self, port: PortId, parts: [&[u8]; 2]) -> Option<Frame> {
+        let Some(index) = self.store(port, parts, Owner::Caller) else {
+            self.stats.alloc_failed += 1;
+            return None;
+        };
+        self.outstanding += 1;
+        Some(Frame::new(index, self.buffers[index as usize].total, port))
     }
 
     fn send(&mut self, port: PortId, frame: Frame) -> Result<(), Frame> {

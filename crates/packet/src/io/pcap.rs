@@ -245,6 +245,10 @@ impl<R: Read, W: Write> PacketIo for PcapIo<R, W> {
         self.mem.alloc(port, len)
     }
 
+    fn copy_in(&mut self, port: PortId, parts: [&[u8]; 2]) -> Option<Frame> {
+        self.mem.copy_in(port, parts)
+    }
+
     fn send(&mut self, port: PortId, frame: Frame) -> Result<(), Frame> {
         self.mem.send(port, frame)
     }
