@@ -43,6 +43,10 @@ stage_e2e() {
         echo "SKIPPED privileged tests: not root (run this stage with sudo to include them)"
     fi
     cargo test --locked --workspace --test '*' --no-fail-fast
+    # What the node does once more, with its flows divided between two workers.
+    SLUICE_TEST_WORKERS=2 cargo test --locked -p sluice --no-fail-fast \
+        --test e2e_traffic --test e2e_lifecycle --test e2e_capture --test e2e_metrics
+    SLUICE_TEST_WORKERS=2 cargo test --locked -p sluice --test e2e_l7 dns::
 }
 
 # Each target for a short while; the long runs are started by hand (see CONTRIBUTING.md).

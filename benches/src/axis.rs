@@ -88,7 +88,7 @@ impl Place {
             std::fs::write(folder.join("others.yaml"), inventory)?;
         }
         bed.write_policy("server", &plan.policies)?;
-        let agent = bed.start_agent(AgentOptions::new(&setup.sluice).spin_on(SPIN_CPU))?;
+        let agent = bed.start_agent(AgentOptions::new(&setup.sluice).spin_on(&[SPIN_CPU]))?;
         let pid = i32::try_from(agent.pid())?;
         let place = Self { bed, pid };
         let loaded = place.status("/policy/policies")?;

@@ -70,7 +70,7 @@ fn start_sluice(bed: &mut TestBed, sluice: &Path, policies: u32, settings: &str)
     if policies > 0 {
         bed.write_policy("server", &entries::policies(policies))?;
     }
-    let agent = bed.start_agent(AgentOptions::new(sluice).spin_on(SPIN_CPU).with_settings(settings))?;
+    let agent = bed.start_agent(AgentOptions::new(sluice).spin_on(&[SPIN_CPU]).with_settings(settings))?;
     let pid = agent.pid();
     let status = agent.json(&["status"])?;
     let loaded = status.first().and_then(|status| status.pointer("/policy/policies")?.as_u64());

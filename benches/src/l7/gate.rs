@@ -162,7 +162,7 @@ impl Node {
         self.enforced = Some(Enforced::L4);
         let options = AgentOptions::new(sluice);
         let pid = match self.gate {
-            Gate::Spinning => self.bed.start_agent(options.spin_on(GATE_CPU))?.pid(),
+            Gate::Spinning => self.bed.start_agent(options.spin_on(&[GATE_CPU]))?.pid(),
             _ => self.bed.start_agent(options)?.pid(),
         };
         if self.gate == Gate::Adaptive {

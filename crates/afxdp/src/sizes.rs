@@ -36,6 +36,14 @@ impl Sizes {
         Self { ring, reserve: RESERVE, chunks: 2 * ring * ports + RESERVE }
     }
 
+    /// Of one of several workers that divide that many ports among them, all within the same memory but for the reserve.
+    #[must_use]
+    pub fn for_share(ports: usize, workers: usize) -> Self {
+        let (all, workers) = (Self::for_ports(ports), u32::try_from(workers).unwrap_or(u32::MAX).max(1));
+        let rings = (all.chunks - all.reserve) / (2 * all.ring);
+        Self { chunks: 2 * all.ring * rings.div_ceil(workers) + all.reserve, ..all }
+    }
+
     /// Bytes of packet memory.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -63,6 +71,22 @@ mod tests {
         let sizes = Sizes::for_ports(111);
         assert!(sizes.bytes() <= 256 << 20, "{sizes:?}");
         assert!(sizes.ring >= 256, "110 pods and the host port still have rings of four bursts");
+    }
+
+    #[test]
+    fn workers_divide_the_ports() {
+        for ports in [16, 45, 111, 250] {
+            let all = Sizes::for_ports(ports);
+            assert_eq!(Sizes::for_share(ports, 1), all);
+            for workers in [2, 3, 32] {
+                let each = Sizes::for_share(ports, workers);
+                let own = ports.div_ceil(workers) as u32;
+                assert_eq!((each.ring, each.reserve), (all.ring, all.reserve));
+                assert!(each.chunks >= own * 2 * each.ring + each.reserve, "{ports} by {workers}: {each:?}");
+                let most = all.bytes() + workers * (RESERVE + 2 * all.ring) as usize * CHUNK_SIZE as usize;
+                assert!(each.bytes() * workers <= most, "{ports} by {workers}: {each:?}");
+            }
+        }
     }
 
     #[test]

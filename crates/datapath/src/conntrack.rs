@@ -250,6 +250,23 @@ impl Conntrack {
         Some((ConnId(at), at + 1))
     }
 
+    /// What `each` makes of up to `count` entries from `cursor` on, and the cursor behind them, as in
+    /// [`next_from`](Self::next_from).
+    pub fn piece<T>(
+        &self,
+        mut cursor: u32,
+        count: usize,
+        mut each: impl FnMut(&Conn) -> Option<T>,
+    ) -> (Vec<T>, Option<u32>) {
+        let mut piece = Vec::with_capacity(count);
+        for _ in 0..count {
+            let Some((id, next)) = self.next_from(cursor) else { return (piece, None) };
+            piece.extend(each(self.get(id)));
+            cursor = next;
+        }
+        (piece, Some(cursor))
+    }
+
     /// The slot of an inspection whose connection is gone, once.
     pub(crate) fn next_retired(&mut self) -> Option<u32> {
         self.retired.pop()

@@ -390,7 +390,7 @@ impl Pipeline {
                 }
             });
         }
-        let seen = (snapshot.epoch, snapshot.learnt);
+        let seen = (snapshot.epoch, self.inspections.learnt(snapshot));
         if self.inspections.seen != seen {
             self.inspections.seen = seen;
             for slot in std::mem::take(&mut self.inspections.waiting) {

@@ -1,5 +1,6 @@
 //! Everything a worker reads and the control thread writes: one immutable value behind one pointer.
 
+use crate::learn::Marks;
 use crate::ports::PortTable;
 use arc_swap::ArcSwap;
 use packet::Addr;
@@ -17,8 +18,8 @@ pub struct Snapshot {
     pub ports: Arc<PortTable>,
     /// Addresses that the appliance uses as its own in ICMP errors, per family.
     pub gateway: Gateway,
-    /// Number of the last DNS answer (see [`learn`](crate::learn)) whose addresses are in force.
-    pub learnt: u64,
+    /// DNS answers (see [`learn`](crate::learn)) whose addresses are in force.
+    pub learnt: Marks,
     /// Ports whose messages are read without a rule that asks for it.
     pub visibility: Arc<Visibility>,
 }

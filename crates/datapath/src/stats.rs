@@ -31,6 +31,12 @@ impl<const N: usize> Log2<N> {
         self.sum = self.sum.wrapping_add(value.wrapping_mul(times));
     }
 
+    /// Adds those of another.
+    fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(other.counts).for_each(|(count, more)| *count += more);
+        self.sum = self.sum.wrapping_add(other.sum);
+    }
+
     /// Observations in each slot.
     #[must_use]
     pub const fn counts(&self) -> &[u64; N] {
@@ -122,6 +128,40 @@ impl Default for Stats {
 }
 
 impl Stats {
+    /// Adds what another worker has done.
+    pub fn merge(&mut self, other: &Self) {
+        let Self {
+            received,
+            forwarded,
+            answered,
+            dropped,
+            connections_opened,
+            connections_closed,
+            rejudged,
+            generated,
+            bursts,
+            ports,
+        } = other;
+        self.received += received;
+        self.forwarded += forwarded;
+        self.answered += answered;
+        self.dropped.iter_mut().zip(dropped).for_each(|(count, more)| *count += more);
+        self.connections_opened += connections_opened;
+        self.connections_closed += connections_closed;
+        self.rejudged += rejudged;
+        self.generated += generated;
+        self.bursts.frames.merge(&bursts.frames);
+        self.bursts.nanos.merge(&bursts.nanos);
+        self.bursts.frame_nanos.merge(&bursts.frame_nanos);
+        for (port, more) in self.ports.iter_mut().zip(ports) {
+            port.rx_frames += more.rx_frames;
+            port.rx_bytes += more.rx_bytes;
+            port.tx_frames += more.tx_frames;
+            port.tx_bytes += more.tx_bytes;
+            port.dropped += more.dropped;
+        }
+    }
+
     /// The counters of one port.
     pub fn port(&mut self, id: PortId) -> &mut PortStats {
         let slot = usize::from(id.0).min(MAX_PORTS - 1);
@@ -173,6 +213,23 @@ impl SharedLoad {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_workers_add_up() {
+        let mut one = Stats { received: 1, forwarded: 2, answered: 3, rejudged: 4, ..Stats::default() };
+        (one.connections_opened, one.connections_closed, one.generated) = (5, 6, 7);
+        one.dropped[DropReason::HandoverFull.index()] = 8;
+        one.bursts.frames.observe(9, 1);
+        one.bursts.timed(2, 10);
+        *one.port(PortId(3)) =
+            PortStats { rx_frames: 11, rx_bytes: 12, tx_frames: 13, tx_bytes: 14, dropped: 15 };
+        let mut sum = Stats::default();
+        sum.merge(&one);
+        assert_eq!(sum, one, "nothing is left out");
+        sum.merge(&one);
+        assert_eq!((sum.received, sum.dropped_total(), sum.bursts.nanos.sum()), (2, 16, 20));
+        assert_eq!((sum.port(PortId(3)).dropped, sum.bursts.frames.counts()[4]), (30, 2));
+    }
 
     #[test]
     fn powers_of_two_are_upper_bounds() {

@@ -175,6 +175,13 @@ impl<I: PacketIo> Worker<I> {
         self.member.as_deref()
     }
 
+    /// Whether the connection of these ends belongs to this worker.
+    #[must_use]
+    pub fn owns(&self, key: &packet::FlowKey) -> bool {
+        let hash = self.pipeline.conntrack.hash(key);
+        self.member.as_ref().is_none_or(|member| member.owns(hash))
+    }
+
     /// Whether a bucket could be moved to another worker now: none of its connections is inspected. Walks the whole
     /// table.
     #[must_use]

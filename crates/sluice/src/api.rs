@@ -11,6 +11,7 @@ pub mod flows;
 pub mod fqdns;
 pub mod metrics;
 pub mod names;
+pub mod report;
 pub mod request;
 
 use crate::run::shared::Shared;

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!   main ── control thread: files, links, ports, snapshots
-//!     ├─ worker-0    packets
-//!     ├─ flows       worker's event ring → flow log
-//!     ├─ heartbeat   "the worker is alive" → kernel program
+//!     ├─ worker-0 …  packets: one thread for each of `datapath.workers`
+//!     ├─ flows       workers' event rings → flow log
+//!     ├─ heartbeat   "all workers are alive" → kernel program
 //!     ├─ api …       one thread for each client, a few at most
 //!     └─ signals, links, files: ring the control thread's bell
 //! ```
@@ -13,6 +13,7 @@ pub mod bell;
 pub mod clock;
 pub mod control;
 pub mod cpus;
+pub mod crew;
 pub mod files;
 pub mod fqdn;
 pub mod heartbeat;
@@ -25,6 +26,7 @@ pub mod signals;
 pub mod spin;
 pub mod state;
 pub mod worker;
+pub mod workers;
 
 use crate::api::{self, names::NodeFacts};
 use crate::args::RunArgs;
@@ -43,9 +45,10 @@ use state::{Saver, StateFile};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use workers::Workers;
 use xdp_redirect::{Options, Redirect};
 
-/// Events between the worker and the flow log; what does not fit is shed and counted.
+/// Events between a worker and the flow log; what does not fit is shed and counted.
 pub(crate) const EVENT_RING: usize = 8192;
 
 /// Ports that the packet memory is made for at least, so that pods may come after the start.
@@ -89,62 +92,45 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let netlink = Netlink::open()?;
     let redirect = load_program(&config)?;
     let sizes = sizes(&config, &rules);
-    let (opener, io) = afxdp::open(sizes).context("open AF_XDP")?;
+    let opened = (0..config.datapath.workers).map(|_| afxdp::open(sizes)).collect::<Result<Vec<_>, _>>();
+    let (openers, backends) = opened.context("open AF_XDP")?.into_iter().unzip();
     let host_port = if config.host_port.enabled { Some(HostPort::create(&netlink, &config)?) } else { None };
     give_up_privileges(&config)?;
 
     // Threads from here on.
-    if let (Polling::Busy, Some(cpu)) = (config.datapath.polling, config.datapath.cpu) {
-        cpus::leave(cpu);
+    if config.datapath.polling == Polling::Busy {
+        cpus::leave(&config.datapath.cpu);
     }
     let (bell, waiter) = bell::bell();
     signals::listen(bell.clone())?;
     let redirect = Arc::new(Mutex::new(redirect));
     let snapshot = SharedSnapshot::default();
-    let (mut events, reader) = flowlog::ring::EventRing::new(EVENT_RING);
     if !config.flow_log.enabled {
-        events.switch_off();
         tracing::warn!("the flow log is off (flowLog.enabled): drops are only counted");
     }
-    let (learn, learnt) = datapath::learn::channel(fqdn::RING);
-    let asked = bell.clone();
     let settings = datapath_config(&config);
     let max_connections = settings.conntrack.max_entries;
-    let setup = worker::Setup {
-        io,
-        config: settings,
-        snapshot: Arc::clone(&snapshot),
-        events,
-        polling: config.datapath.polling,
-        cpu: config.datapath.cpu,
-        clock,
-        learn: learn.waking(move || {
-            asked.ring(Reason::Learnt);
-        }),
-        // A packet of a connection that is about to be restored must not be taken for the first of a new one.
-        hold: state.as_ref().is_some_and(StateFile::has_connections),
-    };
-    let ended = bell.clone();
-    let worker = worker::start(setup, move || {
-        ended.ring(Reason::WorkerEnded);
-    })?;
+    // A packet of a connection that is about to be restored must not be taken for the first of a new one.
+    let hold = state.as_ref().is_some_and(StateFile::has_connections);
+    let crew = crew::start(&config, settings, backends, &snapshot, clock, hold, &bell)?;
+    let workers = Workers::of(&crew.threads);
     let facts = Arc::new(NodeFacts::new(&node, &config));
     let flows =
-        api::flows::start(reader, Arc::clone(&snapshot), &config.flow_log, Arc::clone(&facts), clock)?;
+        api::flows::start(crew.events, Arc::clone(&snapshot), &config.flow_log, Arc::clone(&facts), clock)?;
     let weak = Arc::downgrade(&redirect);
     let shared = Arc::new(Shared::new(
         facts,
         args.config.clone(),
         clock,
         snapshot,
-        worker.link(),
+        workers.clone(),
         max_connections,
         flows,
         weak.clone(),
     ));
     let beat = config.xdp.heartbeat.get();
     if !beat.is_zero() {
-        heartbeat::start(weak, worker.link(), clock, beat)?;
+        heartbeat::start(weak, workers.clone(), clock, beat)?;
     }
     let links = bell.clone();
     netlink::watch(move || links.ring(Reason::Links))?;
@@ -155,9 +141,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     })?;
 
     let ports = ports::Ports::new(
-        opener,
+        openers,
         Arc::clone(&redirect),
-        worker.link(),
+        workers.clone(),
+        crew.owners,
         config.xdp.mode,
         config.datapath.on_failure,
     );
@@ -176,13 +163,13 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         clock,
         sources,
         changes,
-        learning: fqdn::Learning::start(learnt, worker.link(), bell.clone())?,
+        learning: fqdn::Learning::start(crew.learnt, workers, bell.clone())?,
     };
     control.reconcile(true);
     if let Some(state) = &mut state {
         state.restore_connections(&shared);
     }
-    worker.go();
+    crew.threads.iter().for_each(worker::Thread::go);
     let interval = control.config.state.interval.get();
     let saver = state.map(|state| Saver::start(state, Arc::clone(&shared), interval)).transpose()?;
     let _api = api::serve(listener, Arc::clone(&shared))?;
@@ -197,15 +184,21 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     if let Some(saver) = saver {
         saver.finish(&shared);
     }
-    let end = drain(control, worker, redirect);
+    let end = drain(control, crew.threads, redirect);
     outcome.and(end)?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 /// Clean exit: save, close, detach, remove.
-fn drain(control: control::Control, worker: worker::Thread, redirect: Arc<Mutex<Redirect>>) -> Result<()> {
-    let outcome = worker.stop();
+fn drain(
+    control: control::Control,
+    workers: Vec<worker::Thread>,
+    redirect: Arc<Mutex<Redirect>>,
+) -> Result<()> {
+    workers.iter().for_each(worker::Thread::ask_to_stop);
+    let ends: Vec<_> = workers.into_iter().map(worker::Thread::stop).collect();
+    let outcome = ends.into_iter().collect::<Result<()>>();
     let control::Control { netlink, ports, host_port, config, .. } = control;
     drop(ports);
     let detached = detach(redirect).and_then(|()| unpin(&config));
@@ -249,10 +242,11 @@ fn load_program(config: &Config) -> Result<Redirect> {
     Redirect::load(&options).context("load the XDP program")
 }
 
-/// Ring sizes and memory: as configured, else by the number of pods.
+/// Ring sizes and memory of each worker: as configured, else by the number of pods.
 fn sizes(config: &Config, rules: &Rules) -> Sizes {
     let pods = rules.inventory().pods.iter().filter(|pod| pod.interface.is_some()).count();
-    let mut sizes = Sizes::for_ports((pods * 2 + 1).clamp(MIN_PORTS, MAX_PORTS));
+    let ports = (pods * 2 + 1).clamp(MIN_PORTS, MAX_PORTS);
+    let mut sizes = Sizes::for_share(ports, config.datapath.workers);
     if config.datapath.ring_size != 0 {
         sizes.ring = config.datapath.ring_size;
     }

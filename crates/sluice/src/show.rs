@@ -280,6 +280,22 @@ pub fn status(value: &Value) -> String {
     );
     let occupancy = value["load"]["occupancy"].as_f64().unwrap_or(0.0) * 100.0;
     line("Worker", format!("{occupancy:.1}% of polls found frames, {} sleeps", at("/load/sleeps")));
+    let workers = value["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    for (number, worker) in workers.iter().enumerate().filter(|_| workers.len() > 1) {
+        let occupancy = worker["occupancy"].as_f64().unwrap_or(0.0) * 100.0;
+        let of = |key: &str| plain(&worker[key]);
+        line(
+            &format!("Worker {number}"),
+            format!(
+                "{occupancy:.1}%, {} sleeps, {} connections; frames handed over {}, taken over {}, lost {}",
+                of("sleeps"),
+                of("connections"),
+                of("handedOver"),
+                of("takenOver"),
+                of("handoverLost")
+            ),
+        );
+    }
     let recorded = match &value["flowLog"]["enabled"] {
         Value::Bool(false) => "off (flowLog.enabled)".to_owned(),
         _ => format!("{} events, {} shed", at("/flowLog/seen"), at("/flowLog/shed")),

@@ -69,7 +69,7 @@ fn a_worker_that_spins_has_its_cpu_to_itself() {
         return;
     };
     let Some(mut lab) = guarded_server("a_worker_that_spins_has_its_cpu_to_itself") else { return };
-    lab.start_agent(options("drop").spin_on(cpu)).expect("the agent starts");
+    lab.start_agent(options("drop").spin_on(&[cpu])).expect("the agent starts");
     let (server, pid) = (lab.pod("lab/server").ipv4(), lab.agent_ref().pid());
     assert_eq!(lab.ask("lab/client", "tcp", server, 7, 100), "ok");
     let (workers, others): (Vec<_>, Vec<_>) =

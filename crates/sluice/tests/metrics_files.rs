@@ -11,6 +11,7 @@ use packet::{Addr, FlowKey, Instant, PortId, TcpFlags};
 use policy::{DenyReason, Direction, EndpointId, Identity, Provenance, RuleId};
 use promql_parser::label::Matchers;
 use promql_parser::parser::{self, Expr, LabelModifier};
+use sluice::api::report::WorkerReport;
 use sluice::metrics::page;
 use sluice::metrics::sample::{Port, Sample};
 use std::collections::{BTreeMap, BTreeSet};
@@ -150,6 +151,7 @@ fn text(config: &MetricsConfig) -> String {
         node: "n1".into(),
         ports: vec![port],
         xdp: Some(xdp_redirect::Counters::default()),
+        workers: vec![WorkerReport::default()],
         ..Sample::default()
     };
     let mut out = Page::default();

@@ -60,18 +60,37 @@ impl Wires {
     }
 }
 
-/// The backend `I` of one worker, and the way to the others' ports.
+/// The backend `I` of one worker, and the way to the others' ports, if there are others.
 #[derive(Debug)]
 pub struct FleetIo<I> {
     inner: I,
-    wires: Wires,
+    wires: Option<Wires>,
 }
 
 impl<I: PacketIo> FleetIo<I> {
     /// `inner` has the ports that are this worker's.
     #[must_use]
     pub fn new(inner: I, wires: Wires) -> Self {
-        Self { inner, wires }
+        Self { inner, wires: Some(wires) }
+    }
+
+    /// All ports are this worker's.
+    #[must_use]
+    pub fn alone(inner: I) -> Self {
+        Self { inner, wires: None }
+    }
+
+    /// Whether others gave us frames for our ports that were not sent yet. To be asked after
+    /// [`Member::rest`](super::Member::rest), before the worker sleeps.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.wires.as_ref().is_some_and(|wires| wires.from.iter().flatten().any(|inbox| !inbox.is_empty()))
+    }
+
+    /// Frames of others that were taken for our ports since the start.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.wires.as_ref().map_or(0, |wires| wires.from.iter().flatten().map(|inbox| inbox.count).sum())
     }
 
     /// The worker's own backend.
@@ -87,7 +106,7 @@ impl<I: PacketIo> FleetIo<I> {
 
     /// Sends what others gave us for our ports.
     fn send_for_others(&mut self) {
-        let Self { inner, wires } = self;
+        let Self { inner, wires: Some(wires) } = self else { return };
         for (from, inbox) in wires.from.iter_mut().enumerate() {
             let Some(inbox) = inbox else { continue };
             let before = inbox.count;
@@ -136,8 +155,12 @@ impl<I: PacketIo> PacketIo for FleetIo<I> {
         self.inner.alloc(port, len)
     }
 
+    fn copy_in(&mut self, port: PortId, parts: [&[u8]; 2]) -> Option<Frame> {
+        self.inner.copy_in(port, parts)
+    }
+
     fn send(&mut self, port: PortId, frame: Frame) -> Result<(), Frame> {
-        let wires = &mut self.wires;
+        let Some(wires) = &mut self.wires else { return self.inner.send(port, frame) };
         let owner = usize::from(wires.owners.of(port));
         let Some(Some(outbox)) = wires.to.get_mut(owner) else {
             return self.inner.send(port, frame);
@@ -156,9 +179,11 @@ impl<I: PacketIo> PacketIo for FleetIo<I> {
     }
 
     fn flush(&mut self) -> Result<(), IoError> {
-        for (to, outbox) in self.wires.to.iter_mut().enumerate() {
-            if outbox.as_mut().is_some_and(Outbox::flush) {
-                self.wires.shared.wake(to);
+        if let Some(wires) = &mut self.wires {
+            for (to, outbox) in wires.to.iter_mut().enumerate() {
+                if outbox.as_mut().is_some_and(Outbox::flush) {
+                    wires.shared.wake(to);
+                }
             }
         }
         self.inner.flush()
@@ -171,6 +196,6 @@ impl<I: PacketIo> PacketIo for FleetIo<I> {
     /// Those of the worker's own backend. What others gave us and could not be sent counts as lost on transmission.
     fn stats(&self) -> IoStats {
         let stats = self.inner.stats();
-        IoStats { tx_lost: stats.tx_lost + self.wires.lost, ..stats }
+        IoStats { tx_lost: stats.tx_lost + self.wires.as_ref().map_or(0, |wires| wires.lost), ..stats }
     }
 }

@@ -103,6 +103,11 @@ impl Member {
         usize::from(self.me)
     }
 
+    /// Whether flows of that hash are this worker's.
+    pub(crate) fn owns(&self, hash: u64) -> bool {
+        self.route[usize::from(bucket_of(hash))] == self.me
+    }
+
     /// What it did.
     #[must_use]
     pub fn counters(&self) -> Counters {
@@ -198,8 +203,7 @@ impl Member {
     pub(crate) fn all_ours<'a>(&self, mut parses: impl Iterator<Item = &'a Parse>) -> bool {
         self.released == 0
             && parses.all(|parse| {
-                let ours = |hash: &u64| self.route[usize::from(bucket_of(*hash))] == self.me;
-                fragment_of(parse).is_none() && parse.flow.as_ref().is_none_or(|(_, hash)| ours(hash))
+                fragment_of(parse).is_none() && parse.flow.as_ref().is_none_or(|(_, hash)| self.owns(*hash))
             })
     }
 

@@ -137,9 +137,10 @@ impl Pipeline {
 
     /// Lets go of the answers whose addresses are in force, and drops those that waited for too long.
     pub(super) fn tend_answers<I: PacketIo>(&mut self, io: &mut I, snapshot: &Snapshot, now: Instant) {
+        let learnt = self.inspections.learnt(snapshot);
         // Numbers rise and time-outs are of one length, so the first is always the first to go.
         while let Some(first) = self.inspections.answers.front() {
-            let ready = snapshot.learnt >= first.asked;
+            let ready = learnt >= first.asked;
             if !ready && now < first.until {
                 return;
             }

@@ -129,10 +129,11 @@ impl Speaker<'_> {
 
     /// Whether the addresses of an answer are in force, after they were handed over if they are not.
     fn learn(&mut self, answer: &dns::Answer<'_>) -> Learning {
-        if let Some(seq) = *self.asked {
-            return if self.snapshot.learnt >= seq { Learning::Done } else { Learning::Pending };
-        }
         let Some(learn) = self.learn.as_deref_mut() else { return Learning::Done };
+        if let Some(seq) = *self.asked {
+            let in_force = self.snapshot.learnt.of(learn.worker()) >= seq;
+            return if in_force { Learning::Done } else { Learning::Pending };
+        }
         if answer.rcode != 0 || answer.addresses.is_empty() {
             return Learning::Done;
         }
@@ -140,7 +141,8 @@ impl Speaker<'_> {
         let name = answer.query.name;
         let at = self.now;
         let endpoint = self.conn.src_endpoint;
-        let told = learn.tell(|seq| Learnt {
+        let told = learn.tell(|worker, seq| Learnt {
+            worker,
             seq,
             endpoint,
             name: name.into(),

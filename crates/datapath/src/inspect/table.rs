@@ -4,6 +4,7 @@ use super::Plan;
 use super::share::{Share, Shares};
 use crate::conntrack::ConnHandle;
 use crate::learn::LearnWriter;
+use crate::snapshot::Snapshot;
 use crate::splice::Splice;
 use crate::verify::Completion;
 use core::cmp::Reverse;
@@ -61,6 +62,16 @@ pub struct InspectionLoad {
     pub answers: usize,
 }
 
+impl std::ops::AddAssign for InspectionLoad {
+    fn add_assign(&mut self, other: Self) {
+        let Self { connections, frames, bytes, answers } = other;
+        self.connections += connections;
+        self.frames += frames;
+        self.bytes += bytes;
+        self.answers += answers;
+    }
+}
+
 /// All of them.
 #[derive(Default)]
 pub(crate) struct Inspections {
@@ -93,6 +104,11 @@ impl Inspections {
     /// Sets where DNS answers are told.
     pub(crate) fn set_learning(&mut self, learn: LearnWriter) {
         self.learn = Some(learn);
+    }
+
+    /// The number of the last DNS answer of this worker that is in force.
+    pub(super) fn learnt(&self, snapshot: &Snapshot) -> u64 {
+        self.learn.as_ref().map_or(0, |learn| snapshot.learnt.of(learn.worker()))
     }
 
     /// What they hold.

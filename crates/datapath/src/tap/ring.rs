@@ -6,7 +6,7 @@
 use super::{Coarse, MAX_MESSAGES, MAX_SNAPLEN, MESSAGE_BYTES, Tapped};
 use flowlog::ring::Heard;
 use flowlog::{FlowEvent, Message, detail};
-use packet::PortId;
+use packet::{Instant, PortId};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::fmt;
 use std::sync::Arc;
@@ -153,6 +153,15 @@ impl TapReader {
             messages.extend(detail::decode(&said).map(|message| (event, message.into_owned())));
         }
         Some(tapped)
+    }
+
+    /// When the frame arrived that [`take`](Self::take) would answer.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Instant> {
+        match self.entries.peek() {
+            Ok(Entry::Frame { tapped, .. }) => Some(tapped.event.at),
+            _ => None,
+        }
     }
 
     /// Frames lost on all ports.

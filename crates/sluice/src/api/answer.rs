@@ -1,55 +1,23 @@
 //! The answers: what is in force, as JSON with stable keys.
 
 use super::names::{Known, Names};
+use super::report::{Report, WorkerReport, report};
 use super::request::Request;
 use super::{fqdns, metrics, write_line};
 use crate::run::shared::{PortView, Shared};
 use anyhow::{Context as _, Result};
 use datapath::conntrack::Conn;
 use datapath::stats::{PortStats, Stats};
-use datapath::worker::InspectionLoad;
 use flowlog::DropReason;
-use packet::{Instant, IoStats};
+use packet::Instant;
 use policy::engine::directory::WorkloadKind;
 use policy::{DenyReason, Direction, Endpoint, EndpointId, Identity, PolicySnapshot, RuleId, Verdict};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-/// Connections taken from the worker at a time.
-const CHUNK: usize = 256;
-
-/// What the worker says about itself.
-#[derive(Clone, Debug)]
-pub struct WorkerReport {
-    /// Pipeline counters.
-    pub stats: Stats,
-    /// Backend counters.
-    pub io: IoStats,
-    /// Connections tracked now.
-    pub connections: usize,
-    /// What inspection holds.
-    pub inspection: InspectionLoad,
-    /// Chunks of packet memory not in use.
-    pub free_chunks: usize,
-}
-
-/// Asks the worker.
-///
-/// # Errors
-/// When it does not answer.
-pub fn report(shared: &Shared) -> Result<WorkerReport> {
-    shared.worker.ask(|worker, _| WorkerReport {
-        stats: worker.stats().clone(),
-        io: packet::PacketIo::stats(worker.io()),
-        connections: worker.conntrack().len(),
-        inspection: worker.inspection(),
-        free_chunks: worker.io().free_chunks(),
-    })
-}
 
 /// Answers everything that is answered with one value.
 ///
@@ -102,13 +70,11 @@ fn status(shared: &Shared) -> Result<Value> {
     let view = shared.view();
     let mut report = report(shared)?;
     let policy = Arc::clone(&shared.snapshot.load().policy);
-    let load = shared.worker.load();
-    let busy = load.busy_polls.load(Ordering::Relaxed);
-    let idle = load.idle_polls.load(Ordering::Relaxed);
     let ports: Vec<Value> =
         view.ports.iter().map(|port| port_value(port, *report.stats.port(packet::PortId(port.id)))).collect();
     let endpoints = policy.endpoints.iter().flatten().count();
-    let WorkerReport { stats, io, connections, inspection, free_chunks } = report;
+    let Report { stats, io, connections, inspection, chunks: (free_chunks, ..), workers, .. } = report;
+    let [busy, idle, sleeps] = [0, 1, 2].map(|at| workers.iter().map(|worker| worker.polls[at]).sum::<u64>());
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -144,13 +110,26 @@ fn status(shared: &Shared) -> Result<Value> {
             "tooShort": xdp.too_short,
         })),
         "load": {
-            "busyPolls": busy, "idlePolls": idle, "sleeps": load.sleeps.load(Ordering::Relaxed),
-            "occupancy": if busy + idle == 0 { 0.0 } else { busy as f64 / (busy + idle) as f64 },
+            "busyPolls": busy, "idlePolls": idle, "sleeps": sleeps, "occupancy": share(busy, idle),
         },
+        "workers": workers.iter().map(worker_value).collect::<Vec<_>>(),
         "flowLog": shared.flows.status(),
         "errors": view.errors,
         "warnings": view.warnings,
     }))
+}
+
+fn worker_value(worker: &WorkerReport) -> Value {
+    let ([busy, idle, sleeps, _], handover) = (worker.polls, worker.handover);
+    json!({
+        "connections": worker.connections, "occupancy": share(busy, idle), "sleeps": sleeps,
+        "handedOver": handover.handed, "takenOver": handover.taken, "handoverLost": handover.lost,
+    })
+}
+
+/// Which part of the polls found frames.
+fn share(busy: u64, idle: u64) -> f64 {
+    if busy + idle == 0 { 0.0 } else { busy as f64 / (busy + idle) as f64 }
 }
 
 /// Drops by reason, without those that never happened. Reasons that share Hubble's name are summed.
@@ -169,7 +148,7 @@ pub fn drops(stats: &Stats) -> BTreeMap<&'static str, u64> {
 fn port_value(port: &PortView, stats: PortStats) -> Value {
     json!({
         "id": port.id, "interface": port.interface, "owner": port.owner, "mode": port.mode, "up": port.up,
-        "queues": port.queues, "mtu": port.mtu, "peerMac": port.peer_mac,
+        "queues": port.queues, "worker": port.worker, "mtu": port.mtu, "peerMac": port.peer_mac,
         "rxFrames": stats.rx_frames, "rxBytes": stats.rx_bytes,
         "txFrames": stats.tx_frames, "txBytes": stats.tx_bytes, "dropped": stats.dropped,
     })
@@ -361,34 +340,22 @@ pub fn protocol(number: u8) -> String {
     }
 }
 
-/// Writes the connections, one a line, in pieces that the worker hands out between its polls.
+/// Writes the connections, one a line, in pieces that the workers hand out between their polls.
 ///
 /// # Errors
-/// When the client or the worker goes away.
+/// When the client or a worker goes away.
 pub fn connections(shared: &Shared, limit: usize, writer: &mut impl Write) -> Result<()> {
-    let (mut left, mut cursor) = (limit, Some(0));
-    while let Some(at) = cursor.filter(|_| left > 0) {
-        let most = left.min(CHUNK);
-        let (piece, next) = shared.worker.ask(move |worker, now| {
-            let table = worker.conntrack();
-            let (mut piece, mut cursor) = (Vec::with_capacity(most), Some(at));
-            while piece.len() < most {
-                let Some((id, next)) = cursor.and_then(|at| table.next_from(at)) else {
-                    cursor = None;
-                    break;
-                };
-                piece.push((table.get(id).clone(), now));
-                cursor = Some(next);
+    let mut left = limit;
+    shared.workers.connections(
+        |conn, now| Some((conn.clone(), now)),
+        |piece| {
+            for (conn, now) in piece.iter().take(left) {
+                write_line(writer, &connection_value(conn, *now))?;
             }
-            (piece, cursor)
-        })?;
-        left -= piece.len();
-        cursor = next;
-        for (conn, now) in &piece {
-            write_line(writer, &connection_value(conn, *now))?;
-        }
-    }
-    Ok(())
+            left = left.saturating_sub(piece.len());
+            Ok(if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        },
+    )
 }
 
 fn connection_value(conn: &Conn, now: Instant) -> Value {

@@ -1,7 +1,7 @@
-//! Captures: frames from the worker's tap, with names, as pcapng to whoever asks.
+//! Captures: frames from the workers' taps, with names, as pcapng to whoever asks.
 //!
 //! ```text
-//!   worker ──tap ring──▶ this client's thread: names · exact filter · pcapng ──▶ socket
+//!   workers ──tap rings──▶ this client's thread: names · exact filter · pcapng ──▶ socket
 //! ```
 //!
 //! On the wire the answer is a line of JSON ([`Part`]) after the other; `{"bytes":n}` is followed by as many bytes of
@@ -140,18 +140,64 @@ fn say(out: &mut dyn Write, part: &Part) -> Result<()> {
     out.flush().context("write the answer")
 }
 
-/// A tap that is open; closed when dropped.
+/// A tap that is open at every worker; closed when dropped.
 struct Tap<'a> {
     shared: &'a Shared,
     id: u64,
-    reader: TapReader,
+    /// One for each worker.
+    readers: Vec<TapReader>,
 }
 
 impl Drop for Tap<'_> {
     fn drop(&mut self) {
         let id = self.id;
-        // What comes back is freed here and not by the worker. A worker that is gone has closed it.
-        let _ = self.shared.worker.ask(move |worker, _| worker.remove_tap(id));
+        for worker in self.shared.workers.iter() {
+            // What comes back is freed here and not by the worker. A worker that is gone has closed it.
+            let _ = worker.ask(move |worker, _| worker.remove_tap(id));
+        }
+    }
+}
+
+impl<'a> Tap<'a> {
+    /// Opens it. Memory is divided among the workers.
+    fn open(shared: &'a Shared, snaplen: usize, coarse: &Coarse) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut tap = Self { shared, id, readers: Vec::new() };
+        let count = shared.workers.count();
+        for worker in shared.workers.iter() {
+            let (frames, bytes, coarse) = (RING_FRAMES / count, RING_BYTES / count, coarse.clone());
+            let (writer, reader) = tap::channel(Setup { id, frames, bytes, snaplen, coarse });
+            let refused = worker.ask(move |worker, _| worker.add_tap(writer).err())?;
+            if refused.is_some() {
+                bail!("{} captures are running already; wait for one to end", tap::MAX_TAPS);
+            }
+            tap.readers.push(reader);
+        }
+        Ok(tap)
+    }
+
+    /// The oldest frame that was not taken yet. Frames of one connection come in their order; those of different workers as
+    /// near to it as what the rings have by now.
+    fn take(
+        &mut self,
+        frame: &mut Vec<u8>,
+        messages: &mut Vec<(flowlog::FlowEvent, flowlog::Message<'static>)>,
+    ) -> Option<Tapped> {
+        let waiting = self.readers.iter_mut().filter_map(|reader| Some((reader.next_at()?, reader)));
+        waiting.min_by_key(|(at, _)| *at)?.1.take(frame, messages)
+    }
+
+    fn lost(&self) -> u64 {
+        self.readers.iter().map(TapReader::lost).sum()
+    }
+
+    fn lost_on(&self, port: PortId) -> u64 {
+        self.readers.iter().map(|reader| reader.lost_on(port)).sum()
+    }
+
+    fn is_done(&self) -> bool {
+        self.readers.iter().any(TapReader::is_done)
     }
 }
 
@@ -187,13 +233,11 @@ struct Capture<'a> {
 
 impl<'a> Capture<'a> {
     fn open(shared: &'a Shared, request: &'a CaptureRequest) -> Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let (allowlist, denylist) = (request.filters.allowlist.clone(), request.filters.denylist.clone());
         let allow = Filters { allowlist, denylist: Vec::new() }.compile()?;
         let deny = Filters { allowlist: Vec::new(), denylist }.compile()?;
         let snapshot = shared.snapshot.load_full();
         let ports = request.ports.iter().map(|wanted| port_of(wanted, &snapshot)).collect::<Result<_>>()?;
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let coarse = Coarse {
             ports,
             addrs: Vec::new(),
@@ -201,13 +245,7 @@ impl<'a> Capture<'a> {
             generated: request.generated,
         };
         let snaplen = usize::try_from(request.snaplen).unwrap_or(MAX_SNAPLEN).clamp(14, MAX_SNAPLEN);
-        let (tap, reader) =
-            tap::channel(Setup { id, frames: RING_FRAMES, bytes: RING_BYTES, snaplen, coarse });
-        let refused = shared.worker.ask(move |worker, _| worker.add_tap(tap).err())?;
-        if refused.is_some() {
-            bail!("{} captures are running already; wait for one to end", tap::MAX_TAPS);
-        }
-        let tap = Tap { shared, id, reader };
+        let tap = Tap::open(shared, snaplen, &coarse)?;
         let program = concat!("sluice ", env!("CARGO_PKG_VERSION"));
         let about = format!("node {}, policy epoch {}", shared.node.name, snapshot.policy.epoch);
         let writer = NgWriter::new(Vec::with_capacity(PART), program, &about)?;
@@ -246,7 +284,7 @@ impl<'a> Capture<'a> {
             self.refresh();
             let mut idle = true;
             let mut full = None;
-            while let Some(tapped) = self.tap.reader.take(&mut frame, &mut messages) {
+            while let Some(tapped) = self.tap.take(&mut frame, &mut messages) {
                 idle = false;
                 let fits = self.put(&tapped, &frame, &messages)?;
                 if !fits {
@@ -265,7 +303,7 @@ impl<'a> Capture<'a> {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 break "the time is over";
             }
-            if self.tap.reader.is_done() {
+            if self.tap.is_done() {
                 break "the packet path ended";
             }
             if idle || looked.elapsed() >= LOOK {
@@ -366,7 +404,7 @@ impl<'a> Capture<'a> {
 
     fn add(&mut self, port: PortId, name: &str, description: &str, facts: &str) -> Result<u32> {
         let interface = self.writer.interface(name, description, facts, self.request.snaplen)?;
-        let lost_before = self.tap.reader.lost_on(port);
+        let lost_before = self.tap.lost_on(port);
         let counts = Counts { interface, port, name: name.to_owned(), lost_before, ..Counts::default() };
         self.former.extend(self.interfaces.insert(port, counts));
         Ok(interface)
@@ -392,13 +430,13 @@ impl<'a> Capture<'a> {
         let current: Vec<Counts> = std::mem::take(&mut self.interfaces).into_values().collect();
         let former = std::mem::take(&mut self.former);
         for (counts, lives) in current.iter().map(|c| (c, true)).chain(former.iter().map(|c| (c, false))) {
-            let lost = if lives { self.tap.reader.lost_on(counts.port) - counts.lost_before } else { 0 };
+            let lost = if lives { self.tap.lost_on(counts.port) - counts.lost_before } else { 0 };
             let Counts { seen, accepted, .. } = *counts;
             let of = NgStatistics { from, to, seen: seen + lost, lost, accepted };
             self.writer.statistics(counts.interface, &of)?;
         }
         self.send(out)?;
-        let lost = self.tap.reader.lost();
+        let lost = self.tap.lost();
         let Self { frames, sent: bytes, seen, .. } = self;
         say(out, &Part::Done(Summary { frames, bytes, seen: seen + lost, lost, ended: ended.to_owned() }))
     }

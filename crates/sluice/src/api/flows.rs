@@ -1,4 +1,4 @@
-//! The flow log behind the API: takes what the worker says, gives it names, keeps it, shows it.
+//! The flow log behind the API: takes what the workers say, gives it names, keeps it, shows it.
 
 use super::names::{Names, NodeFacts};
 use crate::export::{Archive, Running};
@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// Events taken from the ring at a time.
+/// Events taken from a worker's ring at a time.
 const BATCH: usize = 1024;
 
 /// Pause between two looks: short against what people notice, long against the cost of looking.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The same while events come fast, so that the ring holds a million a second.
+/// The same while events come fast, so that a ring holds a million a second.
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Events at one look that are fast.
@@ -40,16 +40,16 @@ pub struct Flows {
     metrics: Arc<Mutex<Metrics>>,
     shed: Arc<AtomicU64>,
     archive: Arc<OnceLock<Arc<Archive>>>,
-    /// Events found in the ring at the last look.
+    /// Events found in the rings at the last look.
     waiting: Arc<AtomicU64>,
 }
 
-/// Starts the thread that empties the worker's ring; it ends with the worker.
+/// Starts the thread that empties the workers' rings; it ends with the workers.
 ///
 /// # Errors
 /// When the thread cannot be made.
 pub fn start(
-    mut reader: EventReader,
+    mut readers: Vec<EventReader>,
     snapshot: SharedSnapshot,
     config: &crate::config::FlowLog,
     node: Arc<NodeFacts>,
@@ -70,14 +70,22 @@ pub fn start(
         let mut swept = clock.now();
         let mut pause = PAUSE;
         loop {
-            log.waiting.store(reader.waiting() as u64, Ordering::Relaxed);
-            let taken = reader.drain_messages(BATCH, |event, said| batch.push(event, said));
-            let (shed, before) = (reader.shed(), log.shed.load(Ordering::Relaxed));
+            let waiting: usize = readers.iter().map(EventReader::waiting).sum();
+            log.waiting.store(waiting as u64, Ordering::Relaxed);
+            let drain = |reader: &mut EventReader| {
+                reader.drain_messages(BATCH, |event, said| batch.push(event, said))
+            };
+            let taken: usize = readers.iter_mut().map(drain).sum();
+            if readers.len() > 1 {
+                batch.sort_by_time();
+            }
+            let shed: u64 = readers.iter().map(EventReader::shed).sum();
+            let before = log.shed.load(Ordering::Relaxed);
             if shed > before {
                 log.store.add_lost(shed - before);
                 log.shed.store(shed, Ordering::Relaxed);
             }
-            if taken == 0 && reader.is_abandoned() {
+            if taken == 0 && readers.iter().all(EventReader::is_abandoned) {
                 log.store.close();
                 return;
             }
@@ -172,7 +180,7 @@ impl Flows {
         self.metrics().reconfigure(config, max_series);
     }
 
-    /// Events shed by the worker, and those that waited in its ring at the last look.
+    /// Events shed by the workers, and those that waited in their rings at the last look.
     #[must_use]
     pub fn shed_and_waiting(&self) -> (u64, u64) {
         (self.shed.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed))

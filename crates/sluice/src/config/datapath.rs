@@ -1,7 +1,8 @@
-//! The packet path: worker, rings, connection table, and the kernel program.
+//! The packet path: workers, rings, connection table, and the kernel program.
 
 use super::Span;
 use ::datapath::conntrack::{self, ConntrackConfig};
+use ::datapath::fleet::MAX_WORKERS;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,13 +11,15 @@ use std::time::Duration;
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Datapath {
-    /// How the worker waits for frames.
+    /// How a worker waits for frames.
     pub polling: Polling,
-    /// CPU that the worker is pinned to; none: not pinned. With polling `busy` all other threads keep off it.
-    pub cpu: Option<usize>,
-    /// Workers. This version runs exactly one.
-    pub workers: u32,
-    /// Frame memory in MiB, shared by all sockets of a worker; 0: chosen by the number of pods.
+    /// CPUs that the workers are pinned to, one for each, a lone one as a number; none: not pinned. With polling `busy` all
+    /// other threads keep off them.
+    #[serde(with = "cpu")]
+    pub cpu: Vec<usize>,
+    /// Workers: threads that divide the flows among them.
+    pub workers: usize,
+    /// Frame memory of each worker in MiB, shared by all its sockets; 0: chosen by the number of pods.
     #[serde(rename = "umemMiB")]
     pub umem_mib: u32,
     /// Descriptors in each receive and transmit ring, a power of two; 0: chosen by the number of pods.
@@ -31,7 +34,7 @@ impl Default for Datapath {
     fn default() -> Self {
         Self {
             polling: Polling::Adaptive,
-            cpu: None,
+            cpu: Vec::new(),
             workers: 1,
             umem_mib: 0,
             ring_size: 0,
@@ -43,8 +46,16 @@ impl Default for Datapath {
 
 impl Datapath {
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
-        if self.workers != 1 {
-            return Err(("datapath.workers", "this version runs exactly one worker; write 1".into()));
+        if !(1..=MAX_WORKERS).contains(&self.workers) {
+            return Err(("datapath.workers", format!("must be from 1 to {MAX_WORKERS}")));
+        }
+        if !self.cpu.is_empty() && self.cpu.len() != self.workers {
+            let (count, workers) = (self.cpu.len(), self.workers);
+            let message = format!("has {count} CPUs for {workers} workers; write one for each, as in [2, 3]");
+            return Err(("datapath.cpu", message));
+        }
+        if (1..self.cpu.len()).any(|at| self.cpu[..at].contains(&self.cpu[at])) {
+            return Err(("datapath.cpu", "has a CPU twice; each worker needs one of its own".into()));
         }
         if self.ring_size != 0
             && (!self.ring_size.is_power_of_two() || !(64..=16_384).contains(&self.ring_size))
@@ -61,7 +72,52 @@ impl Datapath {
     }
 }
 
-/// How the worker waits for frames.
+/// CPUs as people write them: nothing, a number, or a list.
+mod cpu {
+    use serde::de::{Error, SeqAccess, Visitor};
+    use serde::{Deserializer, Serialize as _, Serializer};
+    use std::fmt;
+
+    pub(super) fn serialize<S: Serializer>(cpus: &[usize], to: S) -> Result<S::Ok, S::Error> {
+        match cpus {
+            [] => to.serialize_none(),
+            [one] => one.serialize(to),
+            several => several.serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<usize>, D::Error> {
+        from.deserialize_any(Cpus)
+    }
+
+    struct Cpus;
+
+    impl<'de> Visitor<'de> for Cpus {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the number of a CPU, or a list of them as in [2, 3]")
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(Vec::new())
+        }
+
+        fn visit_u64<E: Error>(self, cpu: u64) -> Result<Self::Value, E> {
+            usize::try_from(cpu).map(|cpu| vec![cpu]).map_err(E::custom)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut cpus = Vec::new();
+            while let Some(cpu) = list.next_element()? {
+                cpus.push(cpu);
+            }
+            Ok(cpus)
+        }
+    }
+}
+
+/// How a worker waits for frames.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Polling {

@@ -30,7 +30,9 @@ fn nothing_means_defaults() {
 fn what_is_printed_can_be_read_back() {
     let text = "hostPort: {addresses: [10.0.0.1/32, 'fd00::1/128'], podCIDRs: [10.1.0.0/24]}\n\
                 datapath: {cpu: 1, polling: busy, onFailure: pass, conntrack: {timeouts: {udp: 90s}}}\n";
+    let text = &text.replace("cpu: 1,", "cpu: [3, 1], workers: 2,");
     let config = parse(text).expect("valid");
+    assert_eq!((config.datapath.cpu.as_slice(), config.datapath.workers), ([3, 1].as_slice(), 2));
     let printed = serde_yaml::to_string(&config).expect("serialize");
     assert_eq!(parse(&printed), Ok(config));
 }
@@ -56,9 +58,19 @@ fn errors_name_line_column_and_what_was_meant() {
             "xdp:\n  heartbeat: 2\n",
             "sluice.yaml:2:14: xdp.heartbeat: `2` is not a length of time: write a number and ms, s, m, h or d, as in `90s`",
         ),
+        ("datapath:\n  workers: 64\n", "sluice.yaml:2:3: datapath.workers: must be from 1 to 32"),
         (
-            "datapath:\n  workers: 4\n",
-            "sluice.yaml:2:3: datapath.workers: this version runs exactly one worker; write 1",
+            "datapath:\n  workers: 3\n  cpu: [1, 2]\n",
+            "sluice.yaml:3:3: datapath.cpu: has 2 CPUs for 3 workers; write one for each, as in [2, 3]",
+        ),
+        (
+            "datapath: {workers: 2, cpu: [1, 1]}\n",
+            "sluice.yaml: datapath.cpu: has a CPU twice; each worker needs one of its own",
+        ),
+        (
+            "datapath:\n  cpu: one\n",
+            "sluice.yaml:2:8: datapath.cpu: invalid type: string \"one\", expected the number of a CPU, or a list of them as in \
+             [2, 3]",
         ),
         (
             "datapath:\n  cpu: 1\n  ringSize: 100\n",

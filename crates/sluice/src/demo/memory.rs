@@ -256,11 +256,13 @@ impl Cluster {
             self.engine.learn_fqdns([answer], 0);
             self.policy = self.engine.snapshot();
             let before = self.shared.load();
+            let mut marks = before.learnt;
+            marks.reach(&learnt);
             self.shared.store(Arc::new(Snapshot {
                 epoch: before.epoch + 1,
                 policy: Arc::clone(&self.policy),
                 ports: Arc::clone(&before.ports),
-                learnt: learnt.seq,
+                learnt: marks,
                 ..Snapshot::default()
             }));
         }

@@ -159,13 +159,29 @@ fn tables(sample: &Sample, page: &mut Page) {
 }
 
 fn worker(sample: &Sample, page: &mut Page) {
-    let [busy, idle, sleeps, wakeups] = sample.polls;
-    page.head("sluice_worker_polls_total", Counter, "Polls of the worker, by whether they found frames.");
-    page.value(&[("kind", "busy")], busy);
-    page.value(&[("kind", "idle")], idle);
-    page.one("sluice_worker_sleeps_total", Counter, "Times the worker went to sleep.", sleeps);
-    page.one("sluice_worker_wakeups_total", Counter, "Times that something ended its sleep.", wakeups);
-    page.one("sluice_worker_sleep_seconds_total", Counter, "Seconds that the worker slept.", sample.slept);
+    let numbers: Vec<String> = (0..sample.workers.len()).map(|number| number.to_string()).collect();
+    let workers = || numbers.iter().map(String::as_str).zip(&sample.workers);
+    page.head("sluice_worker_polls_total", Counter, "Polls of a worker, by whether they found frames.");
+    for (worker, report) in workers() {
+        page.value(&[("worker", worker), ("kind", "busy")], report.polls[0]);
+        page.value(&[("worker", worker), ("kind", "idle")], report.polls[1]);
+    }
+    page.head("sluice_worker_sleeps_total", Counter, "Times a worker went to sleep.");
+    workers().for_each(|(worker, report)| page.value(&[("worker", worker)], report.polls[2]));
+    page.head("sluice_worker_wakeups_total", Counter, "Times that something ended its sleep.");
+    workers().for_each(|(worker, report)| page.value(&[("worker", worker)], report.polls[3]));
+    page.head("sluice_worker_sleep_seconds_total", Counter, "Seconds that a worker slept.");
+    workers().for_each(|(worker, report)| page.value(&[("worker", worker)], report.slept as f64 / 1e9));
+    page.head("sluice_worker_connections", Gauge, "Connections that a worker tracks.");
+    workers().for_each(|(worker, report)| page.value(&[("worker", worker)], report.connections));
+    let help = "Frames between workers: handed to another, taken from another, lost for want of room.";
+    page.head("sluice_handover_frames_total", Counter, help);
+    for (worker, report) in workers() {
+        let of = report.handover;
+        for (kind, count) in [("handed", of.handed), ("taken", of.taken), ("lost", of.lost)] {
+            page.value(&[("worker", worker), ("kind", kind)], count);
+        }
+    }
     let bursts = &sample.stats.bursts;
     page.head("sluice_burst_frames", Histogram, "Frames that a poll found.");
     log2(page, &bursts.frames, 0, 1.0);

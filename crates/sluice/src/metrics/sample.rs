@@ -1,13 +1,14 @@
 //! One look at every part of the node, without names of metrics.
 
 use super::process::Process;
+use crate::api::report::{self, WorkerReport};
 use crate::run::shared::{PortView, Shared};
 use afxdp::{PortStats as Losses, RingFill};
 use anyhow::Result;
 use datapath::stats::{Log2, PortStats, Stats};
 use datapath::worker::InspectionLoad;
 use packet::{IoStats, PortId};
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
 use xdp_redirect::Counters;
 
 /// Ports whose rings are looked at between two polls: each takes a system call.
@@ -20,7 +21,7 @@ pub struct Sample {
     pub node: String,
     /// Seconds since the start.
     pub uptime: f64,
-    /// Version of the policy, and of everything the worker goes by.
+    /// Version of the policy, and of everything the workers go by.
     pub epochs: (u64, u64),
     /// Policies in force.
     pub policies: usize,
@@ -40,9 +41,9 @@ pub struct Sample {
     pub builds: Builds,
     /// Ports.
     pub ports: Vec<Port>,
-    /// What the worker has done.
+    /// What the workers have done.
     pub stats: Stats,
-    /// What its sockets have done.
+    /// What their sockets have done.
     pub io: IoStats,
     /// Connections, and the most there may be.
     pub connections: (usize, usize),
@@ -52,13 +53,11 @@ pub struct Sample {
     pub inspection_max: (usize, usize),
     /// Chunks of packet memory: free, never used again, all.
     pub chunks: (usize, usize, usize),
-    /// Polls that found frames, polls that found none, sleeps, wakeups.
-    pub polls: [u64; 4],
-    /// Seconds slept.
-    pub slept: f64,
+    /// Each worker.
+    pub workers: Vec<WorkerReport>,
     /// The kernel program.
     pub xdp: Option<Counters>,
-    /// Events shed by the worker.
+    /// Events shed by the workers.
     pub events_shed: u64,
     /// Events waiting, and the most that may wait.
     pub events: (u64, usize),
@@ -75,7 +74,7 @@ pub struct Sample {
 pub struct Builds {
     /// Microseconds from reading what changed until it was in force.
     pub micros: Log2<27>,
-    /// Snapshots handed to the worker.
+    /// Snapshots handed to the workers.
     pub snapshots: u64,
 }
 
@@ -100,26 +99,12 @@ impl Sample {
     /// Looks.
     ///
     /// # Errors
-    /// When the worker does not answer.
+    /// When a worker does not answer.
     pub fn take(shared: &Shared) -> Result<Self> {
-        let worker = shared.worker.ask(|worker, _| {
-            let (free, lost) = (worker.io().free_chunks(), worker.io().lost_chunks());
-            let l7 = &worker.config().l7;
-            Self {
-                stats: worker.stats().clone(),
-                io: packet::PacketIo::stats(worker.io()),
-                connections: (worker.conntrack().len(), 0),
-                inspection: worker.inspection(),
-                inspection_max: (l7.max_connections, l7.max_bytes),
-                chunks: (free, lost, worker.io().sizes().chunks as usize),
-                ..Self::default()
-            }
-        })?;
+        let report = report::report(shared)?;
         let view = shared.view();
         let snapshot = shared.snapshot.load_full();
         let policy = &snapshot.policy;
-        let load = shared.worker.load();
-        let number = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         let (events_shed, waiting) = shared.flows.shed_and_waiting();
         Ok(Self {
             node: shared.node.name.clone(),
@@ -133,41 +118,49 @@ impl Sample {
             warnings: view.warnings.len(),
             fqdn: (policy.fqdn.names().len(), policy.fqdn.addresses().len()),
             builds: shared.builds(),
-            ports: ports(shared, &view.ports, &worker.stats)?,
-            connections: (worker.connections.0, shared.max_connections as usize),
-            polls: [&load.busy_polls, &load.idle_polls, &load.sleeps, &load.wakeups].map(number),
-            slept: number(&load.slept_nanos) as f64 / 1e9,
+            ports: ports(shared, &view.ports, &report.stats)?,
+            connections: (report.connections, shared.max_connections as usize),
+            stats: report.stats,
+            io: report.io,
+            inspection: report.inspection,
+            inspection_max: report.inspection_max,
+            chunks: report.chunks,
+            workers: report.workers,
             xdp: shared.kernel_counters(),
             events_shed,
-            events: (waiting, crate::run::EVENT_RING),
+            events: (waiting, crate::run::EVENT_RING * shared.workers.count()),
             records: shared.flows.records(),
             config_errors: shared.metrics_config_errors(),
             process: Process::look(shared.clock.started_at),
-            ..worker
         })
     }
 }
 
-/// Looks at the ports, a few at a time, so that frames do not wait for long.
+/// Looks at the ports of each worker, a few at a time, so that frames do not wait for long.
 fn ports(shared: &Shared, views: &[PortView], stats: &Stats) -> Result<Vec<Port>> {
-    let mut ports = Vec::with_capacity(views.len());
-    for some in views.chunks(PORTS_AT_A_TIME) {
-        let ids: Vec<PortId> = some.iter().map(|view| PortId(view.id)).collect();
-        let looked = shared.worker.ask(move |worker, _| {
-            let look = |id: &PortId| {
-                let rings = worker.io_mut().ring_fill(*id).unwrap_or_default();
-                (rings, worker.io().port_stats(*id).unwrap_or_default())
-            };
-            ids.iter().map(look).collect::<Vec<_>>()
-        })?;
-        ports.extend(some.iter().zip(looked).map(|(view, (rings, losses))| Port {
+    let mut looked = HashMap::with_capacity(views.len());
+    for (number, worker) in shared.workers.iter().enumerate() {
+        let own = views.iter().filter(|view| view.worker == number).map(|view| PortId(view.id));
+        for some in own.collect::<Vec<_>>().chunks(PORTS_AT_A_TIME) {
+            let ids = some.to_vec();
+            looked.extend(worker.ask(move |worker, _| {
+                let io = worker.io().inner();
+                let look =
+                    |id| (id, (io.ring_fill(id).unwrap_or_default(), io.port_stats(id).unwrap_or_default()));
+                ids.into_iter().map(look).collect::<Vec<_>>()
+            })?);
+        }
+    }
+    let port = |view: &PortView| {
+        let (rings, losses) = looked.get(&PortId(view.id)).copied().unwrap_or_default();
+        Port {
             interface: view.interface.clone(),
             owner: view.owner.clone(),
             up: view.up,
             stats: stats.ports.get(usize::from(view.id)).copied().unwrap_or_default(),
             rings,
             losses,
-        }));
-    }
-    Ok(ports)
+        }
+    };
+    Ok(views.iter().map(port).collect())
 }

@@ -7,6 +7,7 @@ use crate::run::files::Sources;
 use crate::run::rules::Rules;
 use crate::run::{self, fqdn};
 use anyhow::{Context as _, Result, bail};
+use datapath::learn::Marks;
 use datapath::ports::{Port, PortKind, PortTable};
 use datapath::{DatapathConfig, Gateway, SharedSnapshot, Snapshot};
 use ipnet::IpNet;
@@ -106,7 +107,7 @@ impl Node {
             ports: node.port_table(),
             gateway,
             visibility: Arc::new(crate::config::visibility(&config.visibility)),
-            learnt: 0,
+            learnt: Marks::default(),
         }));
         Ok(node)
     }
@@ -132,11 +133,15 @@ impl Node {
         self.shared.store(Arc::new(Snapshot { epoch: old.epoch + 1, ports, ..Snapshot::clone(&old) }));
     }
 
-    /// Puts DNS answers in force, up to the one of that number.
+    /// Puts DNS answers in force.
     pub(super) fn learn(&mut self, answers: &[datapath::learn::Learnt], now: u64) {
-        let Some(last) = answers.last().map(|last| last.seq) else { return };
+        if answers.is_empty() {
+            return;
+        }
+        let mut marks = self.shared.load().learnt;
+        answers.iter().for_each(|learnt| marks.reach(learnt));
         self.rules.engine_mut().learn_fqdns(answers.iter().map(fqdn::answer), now);
-        self.publish_names(last);
+        self.publish_names(marks);
     }
 
     /// Lets names expire whose addresses no connection uses.
@@ -151,7 +156,7 @@ impl Node {
     }
 
     /// Connections are judged again only if a verdict may have changed.
-    fn publish_names(&self, learnt: u64) {
+    fn publish_names(&self, learnt: Marks) {
         let (policy, old) = (self.rules.snapshot(), self.shared.load_full());
         if Arc::ptr_eq(&policy, &old.policy) && learnt == old.learnt {
             return;

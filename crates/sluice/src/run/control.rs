@@ -46,7 +46,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 /// Batches of DNS answers put in force before anything else is looked at.
 const BATCHES: usize = 16;
 
-/// Silence of the worker after which it counts as hung.
+/// Silence of a worker after which it counts as hung.
 const HUNG: Duration = Duration::from_secs(3);
 
 /// All that the control thread owns.
@@ -85,7 +85,7 @@ impl Control {
     /// Works until asked to stop.
     ///
     /// # Errors
-    /// When the worker ends by itself.
+    /// When a worker ends by itself.
     pub fn run(&mut self, waiter: &Waiter) -> Result<()> {
         let mut reconciled = Instant::now();
         loop {
@@ -98,7 +98,7 @@ impl Control {
                 return Ok(());
             }
             if waiter.take(Reason::WorkerEnded) {
-                bail!("the worker ended by itself");
+                bail!("a worker ended by itself");
             }
             let forced = waiter.take(Reason::Reload);
             if forced {
@@ -120,7 +120,7 @@ impl Control {
                 reconciled = Instant::now();
             }
             self.forget();
-            if heartbeat::is_alive(&self.shared.worker, &self.clock, HUNG) {
+            if heartbeat::is_alive(&self.shared.workers, &self.clock, HUNG) {
                 self.service.alive();
             }
         }
@@ -279,7 +279,7 @@ impl Control {
                 return;
             }
             self.publish_names();
-            self.shared.worker.wake();
+            self.shared.workers.wake();
             self.shared.events.note_learnt(&self.rules.snapshot().fqdn);
         }
     }

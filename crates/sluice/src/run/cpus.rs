@@ -14,18 +14,18 @@ pub fn pin(cpu: usize) {
     }
 }
 
-/// Keeps the calling thread, and all that it starts from now on, off a CPU on which the worker spins: each turn of another
-/// thread there stops every connection of the node for that time. Where there is no other CPU, nothing changes.
-pub fn leave(cpu: usize) {
-    let left = sched_getaffinity(SELF).map(|allowed| without(allowed, cpu));
+/// Keeps the calling thread, and all that it starts from now on, off the CPUs on which workers spin: each turn of another
+/// thread there stops every connection of that worker for that time. Where there is no other CPU, nothing changes.
+pub fn leave(cpus: &[usize]) {
+    let left = sched_getaffinity(SELF).map(|allowed| without(allowed, cpus));
     if let Err(error) = left.and_then(|rest| rest.map_or(Ok(()), |rest| sched_setaffinity(SELF, &rest))) {
-        tracing::warn!(%error, cpu, "other threads may run on the worker's CPU");
+        tracing::warn!(%error, ?cpus, "other threads may run on the workers' CPUs");
     }
 }
 
-/// The set without one CPU; `None` where that leaves nothing, or the CPU has no such number.
-fn without(mut set: CpuSet, cpu: usize) -> Option<CpuSet> {
-    set.unset(cpu).ok()?;
+/// The set without these CPUs; `None` where that leaves nothing, or one of them has no such number.
+fn without(mut set: CpuSet, cpus: &[usize]) -> Option<CpuSet> {
+    cpus.iter().try_for_each(|cpu| set.unset(*cpu)).ok()?;
     (0..CpuSet::count()).any(|cpu| set.is_set(cpu).unwrap_or(false)).then_some(set)
 }
 
@@ -40,9 +40,9 @@ mod tests {
             cpus.iter().for_each(|cpu| set.set(*cpu).expect("a CPU"));
             set
         };
-        assert_eq!(without(set(&[0, 1, 5]), 1), Some(set(&[0, 5])));
-        assert_eq!(without(set(&[0, 5]), 1), Some(set(&[0, 5])));
-        assert_eq!(without(set(&[1]), 1), None);
-        assert_eq!(without(set(&[1]), usize::MAX), None);
+        assert_eq!(without(set(&[0, 1, 5]), &[1]), Some(set(&[0, 5])));
+        assert_eq!(without(set(&[0, 5]), &[1]), Some(set(&[0, 5])));
+        assert_eq!(without(set(&[0, 1]), &[1, 0]), None);
+        assert_eq!(without(set(&[1]), &[usize::MAX]), None);
     }
 }

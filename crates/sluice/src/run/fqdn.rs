@@ -9,14 +9,16 @@
 
 use super::bell::{Bell, Reason};
 use super::clock::Clock;
-use super::worker::Link;
+use super::workers::Workers;
 use anyhow::{Context as _, Result};
 use crossbeam::channel::{Receiver, Sender, bounded};
-use datapath::learn::{LearnReader, Learnt};
+use datapath::conntrack::Conn;
+use datapath::learn::{LearnReader, Learnt, Marks};
 use packet::Addr;
 use policy::Engine;
 use policy::fqdn::Answer;
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,9 +31,6 @@ const BATCH: usize = 256;
 /// How often expiry is looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// Connections looked at in one piece of the worker's time: some microseconds.
-const CHUNK: usize = 256;
-
 /// What is asked of connections: which of these addresses do they use?
 type Question = Arc<HashSet<Addr>>;
 
@@ -41,8 +40,8 @@ type Found = (Question, HashSet<Addr>);
 /// The control thread's part of DNS.
 pub struct Learning {
     reader: LearnReader,
-    /// Number of the last answer that is in force.
-    learnt: u64,
+    /// The answers that are in force.
+    learnt: Marks,
     swept: Instant,
     questions: Sender<Question>,
     found: Receiver<Found>,
@@ -50,16 +49,16 @@ pub struct Learning {
 }
 
 impl Learning {
-    /// Takes answers from `reader`, and has `worker` asked about connections.
+    /// Takes answers from `reader`, and has `workers` asked about connections.
     ///
     /// # Errors
     /// When the thread that asks cannot be made.
-    pub fn start(reader: LearnReader, worker: Link, bell: Bell) -> Result<Self> {
+    pub fn start(reader: LearnReader, workers: Workers, bell: Bell) -> Result<Self> {
         let (questions, asked) = bounded::<Question>(1);
         let (answers, found) = bounded(1);
         let work = move || {
             for question in asked {
-                let used = used(&worker, &question).unwrap_or_else(|error| {
+                let used = used(&workers, &question).unwrap_or_else(|error| {
                     // Nobody knows, so nothing is forgotten; it is asked again later.
                     tracing::warn!("which learnt addresses are in use is not known: {error:#}");
                     HashSet::clone(&question)
@@ -74,12 +73,12 @@ impl Learning {
             .name("fqdn".into())
             .spawn(work)
             .context("start asking for connections")?;
-        Ok(Self { reader, learnt: 0, swept: Instant::now(), questions, found, asking: false })
+        Ok(Self { reader, learnt: Marks::default(), swept: Instant::now(), questions, found, asking: false })
     }
 
-    /// Number of the last answer that is in force.
+    /// The answers that are in force.
     #[must_use]
-    pub fn learnt(&self) -> u64 {
+    pub fn learnt(&self) -> Marks {
         self.learnt
     }
 
@@ -92,8 +91,10 @@ impl Learning {
     /// Puts waiting answers in force, some at a time; says whether there were any.
     pub fn learn(&mut self, engine: &mut Engine, now: u64) -> bool {
         let batch: Vec<Learnt> = std::iter::from_fn(|| self.reader.take()).take(BATCH).collect();
-        let Some(last) = batch.last() else { return false };
-        self.learnt = last.seq;
+        if batch.is_empty() {
+            return false;
+        }
+        batch.iter().for_each(|learnt| self.learnt.reach(learnt));
         engine.learn_fqdns(batch.iter().map(answer), now);
         true
     }
@@ -134,29 +135,16 @@ pub fn seconds(clock: &Clock) -> u64 {
 }
 
 /// Which of these addresses connections go to.
-fn used(worker: &Link, addresses: &Question) -> Result<HashSet<Addr>> {
-    let (mut found, mut cursor) = (HashSet::new(), Some(0));
-    while let Some(at) = cursor {
-        let wanted = Arc::clone(addresses);
-        let (piece, next) = worker.ask(move |worker, _| {
-            let table = worker.conntrack();
-            let (mut piece, mut cursor) = (Vec::new(), Some(at));
-            for _ in 0..CHUNK {
-                let Some((id, next)) = cursor.and_then(|at| table.next_from(at)) else {
-                    cursor = None;
-                    break;
-                };
-                let conn = table.get(id);
-                if !conn.revoked() && wanted.contains(&{ conn.key.dst }) {
-                    piece.push(conn.key.dst);
-                }
-                cursor = Some(next);
-            }
-            (piece, cursor)
-        })?;
+fn used(workers: &Workers, addresses: &Question) -> Result<HashSet<Addr>> {
+    let (mut found, wanted) = (HashSet::new(), Arc::clone(addresses));
+    let each = move |conn: &Conn, _| {
+        let dst = conn.key.dst;
+        (!conn.revoked() && wanted.contains(&dst)).then_some(dst)
+    };
+    workers.connections(each, |piece| {
         found.extend(piece);
-        cursor = next;
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(found)
 }
 
@@ -172,11 +160,17 @@ mod tests {
         let (questions, asked) = bounded(1);
         let (answers, found) = bounded(1);
         let swept = Instant::now() - SWEEP;
-        (writer, Learning { reader, learnt: 0, swept, questions, found, asking: false }, asked, answers)
+        (
+            writer,
+            Learning { reader, learnt: Marks::default(), swept, questions, found, asking: false },
+            asked,
+            answers,
+        )
     }
 
     fn tell(writer: &mut learn::LearnWriter, last: u8, ttl: u32) {
-        let told = writer.tell(|seq| Learnt {
+        let told = writer.tell(|worker, seq| Learnt {
+            worker,
             seq,
             endpoint: None,
             name: "a.example".into(),
@@ -192,10 +186,10 @@ mod tests {
     fn answers_come_into_force_in_order_and_leave_when_nobody_uses_them() {
         let (mut writer, mut learning, asked, answers) = parts();
         let mut engine = Engine::new(Options::default());
-        assert!(!learning.learn(&mut engine, 100) && learning.learnt() == 0);
+        assert!(!learning.learn(&mut engine, 100) && learning.learnt().of(0) == 0);
         tell(&mut writer, 1, 10);
         tell(&mut writer, 2, 10);
-        assert!(learning.learn(&mut engine, 100) && learning.learnt() == 2);
+        assert!(learning.learn(&mut engine, 100) && learning.learnt().of(0) == 2);
         let known =
             |engine: &Engine| engine.snapshot().fqdn.names().iter().map(|n| n.addresses.len()).sum::<usize>();
         assert_eq!(known(&engine), 2);
@@ -229,7 +223,7 @@ mod tests {
         let swapped = Arc::clone(&snapshot);
         let control = std::thread::spawn(move || {
             let mut engine = Engine::new(Options::default());
-            while learning.learnt() < 100 {
+            while learning.learnt().of(0) < 100 {
                 waiter.wait(Duration::from_secs(60));
                 if waiter.take(Reason::Learnt) {
                     while learning.learn(&mut engine, 100) {
@@ -246,7 +240,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(1));
             let begun = Instant::now();
             tell(&mut writer, u8::try_from(seq).unwrap_or(1), 10);
-            while snapshot.load().learnt < seq {
+            while snapshot.load().learnt.of(0) < seq {
                 assert!(begun.elapsed() < Duration::from_secs(30), "nobody took the answer");
                 std::thread::yield_now();
             }

@@ -3,12 +3,16 @@
 //! Slow work (attaching, binding, closing) happens here, on the control thread; the worker only gets finished sockets
 //! and gives retired ones back, so the other ports notice nothing. A port is opened in the order program → sockets →
 //! worker and closed in the reverse one, and where anything fails in between its frames meet the fallback.
+//!
+//! Where there are several workers, a port goes to the one that has fewest.
 
 use super::worker::Link as WorkerLink;
+use super::workers::Workers;
 use crate::config::{OnFailure, XdpMode};
 use crate::netlink::{Link, Netlink};
 use afxdp::Opener;
 use anyhow::{Context as _, Result, anyhow};
+use datapath::fleet::PortOwners;
 use datapath::ports::MIN_MTU;
 use packet::{Addr, MacAddr, PortId};
 use std::collections::{BTreeMap, HashMap};
@@ -73,27 +77,35 @@ pub struct Open {
     pub mode: AttachMode,
     /// Receive queues, each with a socket.
     pub queues: u32,
+    /// The worker that has the sockets.
+    pub worker: usize,
 }
 
 /// All ports, and what it takes to open and close them.
 pub struct Ports {
-    opener: Opener,
+    /// One for each worker: sockets share its memory.
+    openers: Vec<Opener>,
     redirect: Arc<Mutex<Redirect>>,
-    worker: WorkerLink,
+    workers: Workers,
+    owners: PortOwners,
     mode: XdpMode,
     fallback: Fallback,
     open: BTreeMap<PortId, Open>,
+    /// The number that was given out last. The next port gets one above it if there is: frames of a port that is gone may
+    /// still be on their way between workers, and must not be taken for those of another.
+    last: PortId,
     /// Why a wanted interface is no port, by interface.
     errors: BTreeMap<Arc<str>, String>,
 }
 
 impl Ports {
-    /// No ports yet.
+    /// No ports yet. `openers` has one for each of the workers; `owners` is where these look up whose a port is.
     #[must_use]
     pub fn new(
-        opener: Opener,
+        openers: Vec<Opener>,
         redirect: Arc<Mutex<Redirect>>,
-        worker: WorkerLink,
+        workers: Workers,
+        owners: PortOwners,
         mode: XdpMode,
         on_failure: OnFailure,
     ) -> Self {
@@ -101,7 +113,8 @@ impl Ports {
             OnFailure::Drop => Fallback::Drop,
             OnFailure::Pass => Fallback::Pass,
         };
-        Self { opener, redirect, worker, mode, fallback, open: BTreeMap::new(), errors: BTreeMap::new() }
+        let (open, errors) = (BTreeMap::new(), BTreeMap::new());
+        Self { openers, redirect, workers, owners, mode, fallback, open, last: HOST_PORT, errors }
     }
 
     /// The ports that are open.
@@ -135,21 +148,10 @@ impl Ports {
             let _ = redirect.clear_socket(open.ifindex, queue);
         }
         drop(redirect);
-        let retired = self.worker.ask(move |worker, now| {
-            worker.remove_port(id, now);
-            worker.io_mut().remove_port(id)
-        });
-        match retired {
-            Ok(Some(retired)) => {
-                let token = retired.close();
-                if let Err(error) = self.worker.ask(move |worker, _| worker.io_mut().reclaim(token)) {
-                    tracing::error!(port = %open.wanted.interface, "its memory was not taken back: {error:#}");
-                }
-            }
-            Ok(None) => {}
-            Err(error) => {
-                tracing::error!(port = %open.wanted.interface, "not taken out of service: {error:#}")
-            }
+        // Each has connections of it, one has its sockets.
+        let ended = self.workers.ask_each(move |worker, now| worker.remove_port(id, now));
+        if let Err(error) = ended.and_then(|_| retire(self.workers.one(open.worker), id)) {
+            tracing::error!(port = %open.wanted.interface, "not taken out of service: {error:#}");
         }
         // An interface that is gone took its attachment along; what was pinned for it goes here.
         if let Err(error) = lock(&self.redirect).detach(open.ifindex) {
@@ -219,7 +221,9 @@ impl Ports {
             }
             AttachMode::Native => {}
         }
-        let queues = self.bind(id, link, attached.queues)?;
+        let worker = self.least_laden();
+        let queues = self.bind(id, worker, link, attached.queues)?;
+        self.owners.assign(id, worker);
         tracing::info!(port = %link.name, number = id.0, mode = ?attached.mode, queues, %peer_mac, mtu, "port open");
         let open = Open {
             id,
@@ -230,32 +234,42 @@ impl Ports {
             mtu,
             mode: attached.mode,
             queues,
+            worker,
         };
         self.open.insert(id, open);
+        self.last = id;
         Ok(())
     }
 
+    /// The worker with the fewest ports.
+    fn least_laden(&self) -> usize {
+        let ports = |worker: &usize| self.open.values().filter(|open| open.worker == *worker).count();
+        (0..self.openers.len()).min_by_key(ports).unwrap_or(0)
+    }
+
     /// Gives every receive queue a socket and the worker all sockets. Answers how many.
-    fn bind(&self, id: PortId, link: &Link, most: u32) -> Result<u32> {
-        let mut bound = 0;
+    fn bind(&self, id: PortId, worker: usize, link: &Link, most: u32) -> Result<u32> {
+        let (home, mut bound) = (self.workers.one(worker), 0);
+        let opener = self.openers.get(worker).context("a worker without memory")?;
         for queue in 0..most {
-            let socket = match self.opener.open(id, &link.name, link.index, queue) {
+            let socket = match opener.open(id, &link.name, link.index, queue) {
                 Ok(socket) => socket,
                 // The kernel tells how many queues may exist, not how many do; beyond those a bind is invalid.
                 Err(afxdp::OpenError::Bind { source, .. }) if queue > 0 && is_invalid(&source) => break,
                 Err(error) => {
-                    self.give_up(id, link);
+                    give_up(home, id, link);
                     return Err(error.into());
                 }
             };
             let outcome = lock(&self.redirect).set_socket(link.index, queue, socket.as_raw_fd());
             let outcome = outcome.map_err(anyhow::Error::from);
             let outcome = outcome.and_then(|()| {
-                let added = self.worker.ask(move |worker, _| worker.io_mut().add_port(socket).is_ok())?;
+                let added =
+                    home.ask(move |worker, _| worker.io_mut().inner_mut().add_port(socket).is_ok())?;
                 added.then_some(()).context("the worker has no place for another socket")
             });
             if let Err(error) = outcome {
-                self.give_up(id, link);
+                give_up(home, id, link);
                 return Err(error);
             }
             bound += 1;
@@ -263,23 +277,31 @@ impl Ports {
         Ok(bound)
     }
 
-    /// Takes back what was bound of a port that could not be opened. The program stays attached: fallback in force.
-    fn give_up(&self, id: PortId, link: &Link) {
-        let taken = self.worker.ask(move |worker, _| worker.io_mut().remove_port(id));
-        if let Ok(Some(retired)) = taken {
-            let token = retired.close();
-            let _ = self.worker.ask(move |worker, _| worker.io_mut().reclaim(token));
-        }
-        tracing::debug!(port = %link.name, "not opened; its frames meet the fallback");
-    }
-
     fn free_id(&self, want: &Wanted) -> Result<PortId> {
         if want.is_host() {
             return Ok(HOST_PORT);
         }
-        let mut numbers = (HOST_PORT.0 + 1..=LAST_PORT).map(PortId);
+        let mut numbers = (self.last.0 + 1..=LAST_PORT).chain(HOST_PORT.0 + 1..=self.last.0).map(PortId);
         numbers.find(|id| !self.open.contains_key(id)).context("more ports than the appliance can have")
     }
+}
+
+/// Takes the sockets of a port from its worker, closes them, and gives their memory back.
+fn retire(home: &WorkerLink, id: PortId) -> Result<()> {
+    if let Some(retired) = home.ask(move |worker, _| worker.io_mut().inner_mut().remove_port(id))? {
+        let token = retired.close();
+        let reclaimed = home.ask(move |worker, _| worker.io_mut().inner_mut().reclaim(token));
+        reclaimed.context("its memory was not taken back")?;
+    }
+    Ok(())
+}
+
+/// Takes back what was bound of a port that could not be opened. The program stays attached: fallback in force.
+fn give_up(home: &WorkerLink, id: PortId, link: &Link) {
+    if let Err(error) = retire(home, id) {
+        tracing::error!(port = %link.name, "not taken out of service: {error:#}");
+    }
+    tracing::debug!(port = %link.name, "not opened; its frames meet the fallback");
 }
 
 /// Hardware address and MTU of the other side.

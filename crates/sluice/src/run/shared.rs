@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::ports::{Open, lock};
-use super::worker::Link as WorkerLink;
+use super::workers::Workers;
 use crate::api::flows::Flows;
 use crate::api::names::NodeFacts;
 use crate::metrics::sample::Builds;
@@ -33,6 +33,8 @@ pub struct PortView {
     pub mode: &'static str,
     /// Receive queues.
     pub queues: u32,
+    /// Number of the worker that has its sockets.
+    pub worker: usize,
     /// Whether the interface is up.
     pub up: bool,
 }
@@ -57,6 +59,7 @@ impl PortView {
                 AttachMode::Generic => "generic",
             },
             queues: open.queues,
+            worker: open.worker,
             up: links.iter().any(|link| link.index == open.ifindex && link.up),
         }
     }
@@ -75,7 +78,7 @@ pub struct View {
     pub policies: Vec<Arc<Policy>>,
 }
 
-/// Shared by all threads; every part of it may be read at any time without holding the worker up.
+/// Shared by all threads; every part of it may be read at any time without holding a worker up.
 pub struct Shared {
     /// This node.
     pub node: Arc<NodeFacts>,
@@ -85,9 +88,9 @@ pub struct Shared {
     pub clock: Clock,
     /// Policy and ports in force.
     pub snapshot: SharedSnapshot,
-    /// The worker.
-    pub worker: WorkerLink,
-    /// Most connections the worker may track.
+    /// The workers.
+    pub workers: Workers,
+    /// Most connections that they may track, all together.
     pub max_connections: u32,
     /// The flow log.
     pub flows: Flows,
@@ -108,7 +111,7 @@ impl Shared {
         dir: PathBuf,
         clock: Clock,
         snapshot: SharedSnapshot,
-        worker: WorkerLink,
+        workers: Workers,
         max_connections: u32,
         flows: Flows,
         redirect: Weak<Mutex<Redirect>>,
@@ -119,7 +122,7 @@ impl Shared {
             dir,
             clock,
             snapshot,
-            worker,
+            workers,
             max_connections,
             flows,
             events: crate::hubble::Events::default(),
@@ -171,7 +174,7 @@ impl Shared {
         self.builds.lock().unwrap_or_else(PoisonError::into_inner).micros.observe(micros, 1);
     }
 
-    /// A snapshot was handed to the worker.
+    /// A snapshot was handed to the workers.
     pub fn published(&self) {
         self.builds.lock().unwrap_or_else(PoisonError::into_inner).snapshots += 1;
     }

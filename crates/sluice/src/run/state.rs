@@ -1,6 +1,6 @@
 //! What survives a restart: identity numbers and established connections in one file, names from DNS in another.
 //!
-//! Written on clean exit and every few seconds; taken from the worker in bounded pieces, so that no packet waits for
+//! Written on clean exit and every few seconds; taken from the workers in bounded pieces, so that no packet waits for
 //! it, and replaced whole, so that a crash leaves the last version. A file that cannot be read is left alone and
 //! costs what it held, never the start.
 
@@ -9,13 +9,16 @@ mod names;
 
 use super::rules::Rules;
 use super::shared::Shared;
+use super::worker::NodeWorker;
 use crate::config::State;
 use anyhow::{Context as _, Result, ensure};
 use connection::SavedConnection;
 use crossbeam::channel::{RecvTimeoutError, Sender, bounded};
+use datapath::conntrack::ConnState;
 use names::NamesFile;
 use policy::IdentityState;
 use serde::{Deserialize, Serialize};
+use std::ops::ControlFlow;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +30,7 @@ const VERSION: u32 = 1;
 /// Name of the file in the state folder.
 const FILE: &str = "state.json";
 
-/// Connections taken from the worker at a time: some microseconds of its time.
+/// Connections given to the workers at a time: some microseconds of their time.
 const CHUNK: usize = 256;
 
 /// Connections saved at most.
@@ -105,7 +108,7 @@ impl StateFile {
         self.loaded.as_ref().is_some_and(|saved| !saved.connections.is_empty())
     }
 
-    /// Gives the worker its connections back, as far as both ends are still there.
+    /// Gives the workers their connections back, as far as both ends are still there.
     pub fn restore_connections(&mut self, shared: &Shared) {
         let Some(saved) = self.loaded.take() else { return };
         let snapshot = shared.snapshot.load_full();
@@ -113,12 +116,14 @@ impl StateFile {
         let states: Vec<_> = saved.connections.iter().filter_map(|saved| saved.restore(&snapshot)).collect();
         let mut restored = 0;
         for chunk in states.chunks(CHUNK) {
-            let chunk = chunk.to_vec();
-            let import = move |worker: &mut datapath::Worker<afxdp::XskIo>, now| {
-                chunk.iter().filter(|state| worker.conntrack_mut().import(state, now).is_ok()).count()
+            let chunk: Arc<[ConnState]> = chunk.into();
+            let import = move |worker: &mut NodeWorker, now| {
+                let own = chunk.iter().filter(|state| worker.owns(&state.key));
+                let own: Vec<&ConnState> = own.collect();
+                own.into_iter().filter(|state| worker.conntrack_mut().import(state, now).is_ok()).count()
             };
-            match shared.worker.ask(import) {
-                Ok(count) => restored += count,
+            match shared.workers.ask_each(import) {
+                Ok(counts) => restored += counts.iter().sum::<usize>(),
                 Err(error) => {
                     tracing::warn!("connections are not restored: {error:#}");
                     return;
@@ -201,27 +206,13 @@ impl Saver {
     }
 }
 
-/// Takes the worker's connections in pieces.
+/// The workers' connections, as far as they are worth saving.
 fn connections(shared: &Shared) -> Result<Vec<SavedConnection>> {
     let mut all = Vec::new();
-    let mut cursor = Some(0);
-    while let Some(at) = cursor.filter(|_| all.len() < MAX_CONNECTIONS) {
-        let (piece, next) = shared.worker.ask(move |worker, now| {
-            let table = worker.conntrack();
-            let (mut piece, mut cursor) = (Vec::with_capacity(CHUNK), Some(at));
-            for _ in 0..CHUNK {
-                let Some((id, next)) = cursor.and_then(|at| table.next_from(at)) else {
-                    cursor = None;
-                    break;
-                };
-                piece.extend(SavedConnection::new(table.get(id), now));
-                cursor = Some(next);
-            }
-            (piece, cursor)
-        })?;
+    shared.workers.connections(SavedConnection::new, |piece| {
         all.extend(piece);
-        cursor = next;
-    }
+        Ok(if all.len() < MAX_CONNECTIONS { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
     Ok(all)
 }
 

@@ -1,4 +1,4 @@
-//! The worker's thread: the only one that touches packets.
+//! A worker's thread: of all threads only workers touch packets.
 //!
 //! ```text
 //!   loop { queued commands · poll_once · nothing to do for a while? sleep until a socket is readable }
@@ -14,6 +14,7 @@ use crate::config::Polling;
 use afxdp::{Waker, XskIo};
 use anyhow::{Context as _, Result, anyhow};
 use crossbeam::channel::{Receiver, Sender, bounded};
+use datapath::fleet::{FleetIo, Member, Seat};
 use datapath::learn::LearnWriter;
 use datapath::stats::SharedLoad;
 use datapath::{DatapathConfig, SharedSnapshot, Worker};
@@ -24,8 +25,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// A worker as the node runs it.
+pub type NodeWorker = Worker<FleetIo<XskIo>>;
+
 /// Something to be done between two polls.
-type Command = Box<dyn FnOnce(&mut Worker<XskIo>, Instant) + Send>;
+type Command = Box<dyn FnOnce(&mut NodeWorker, Instant) + Send>;
 
 /// Commands that may wait. Who comes later waits for a place.
 const QUEUE: usize = 64;
@@ -48,6 +52,12 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a worker needs.
 pub struct Setup {
+    /// Its number.
+    pub number: usize,
+    /// Its place among several, if there are.
+    pub seat: Option<Seat>,
+    /// Keys the hash of flows, which outsiders must not guess; the same for all workers.
+    pub seed: u64,
     /// Its backend.
     pub io: XskIo,
     /// Its settings.
@@ -96,7 +106,7 @@ pub fn start(setup: Setup, ended: impl FnOnce() + Send + 'static) -> Result<Thre
     let hold = Arc::new(AtomicBool::new(setup.hold));
     let (stopping, holding) = (Arc::clone(&stop), Arc::clone(&hold));
     let thread = std::thread::Builder::new()
-        .name("worker-0".into())
+        .name(format!("worker-{}", setup.number))
         .spawn(move || {
             let _told = OnDrop(Some(ended));
             if let Some(cpu) = setup.cpu {
@@ -121,13 +131,18 @@ impl Thread {
         self.link.waker.wake();
     }
 
+    /// Has the worker end after its poll.
+    pub fn ask_to_stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.link.waker.wake();
+    }
+
     /// Ends the worker and waits for it; its sockets close with it.
     ///
     /// # Errors
     /// What ended it before, if something did.
     pub fn stop(self) -> Result<()> {
-        self.stop.store(true, Ordering::Release);
-        self.link.waker.wake();
+        self.ask_to_stop();
         self.thread.join().map_err(|_| anyhow!("the worker panicked"))?
     }
 }
@@ -139,7 +154,7 @@ impl Link {
     /// When the worker is gone or does not answer in time.
     pub fn ask<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Worker<XskIo>, Instant) -> T + Send + 'static,
+        work: impl FnOnce(&mut NodeWorker, Instant) -> T + Send + 'static,
     ) -> Result<T> {
         let (answer, answered) = bounded(1);
         let command: Command = Box::new(move |worker, now| {
@@ -176,10 +191,19 @@ fn work(
     stop: &AtomicBool,
     hold: &AtomicBool,
 ) -> Result<()> {
-    let Setup { io, config, snapshot, events, polling, clock, learn, .. } = setup;
-    let mut worker = Worker::new(io, config, snapshot, events, seed());
+    let Setup { seat, seed, io, config, snapshot, events, polling, clock, learn, .. } = setup;
+    let waker = io.waker();
+    let (io, member) = match seat {
+        Some(Seat { member, wires }) => (FleetIo::new(io, wires), Some(member)),
+        None => (FleetIo::alone(io), None),
+    };
+    let mut worker = Worker::new(io, config, snapshot, events, seed);
     worker.set_learning(learn);
-    let look = |worker: &mut Worker<XskIo>| {
+    if let Some(member) = member {
+        member.set_waker(move || waker.wake());
+        worker.join(member);
+    }
+    let look = |worker: &mut NodeWorker| {
         let now = clock.now();
         load.last_poll.store(now.as_nanos(), Ordering::Relaxed);
         let mut ran = false;
@@ -198,6 +222,7 @@ fn work(
     let mut busy_at = now;
     let mut turn = 0_u32;
     let mut spin = Spin::default();
+    let mut taken = 0;
     // Whether the clock was read just before this poll. Only then is it known how long its burst takes: every one of
     // a busy worker, every sixteenth of those that come alone, and none costs another look at the clock.
     let mut fresh = true;
@@ -207,11 +232,13 @@ fn work(
             (now, fresh) = look(&mut worker);
         }
         let frames = worker.poll_once(now).context("the packet path")?;
-        if frames > 0 {
+        // To send for others is work, too.
+        let sent = std::mem::replace(&mut taken, worker.io().taken()) != taken;
+        if frames > 0 || sent {
             spin.found(now.saturating_since(busy_at));
             SharedLoad::bump(&load.busy_polls);
             let done = clock.now();
-            if fresh {
+            if fresh && frames > 0 {
                 worker.timed(frames, done.saturating_since(now));
             }
             (now, fresh) = (done, true);
@@ -223,11 +250,14 @@ fn work(
         let rest = polling == Polling::Adaptive
             && now.saturating_since(busy_at) > spin.patience()
             && queue.is_empty()
-            && !worker.has_background_work();
-        if rest {
+            && !worker.has_background_work()
+            && worker.member().is_none_or(Member::rest);
+        // Whatever others hand over from here on wakes it.
+        if rest && !worker.io().is_asked() {
             SharedLoad::bump(&load.sleeps);
             let nap = worker.next_timer().map_or(NAP, |due| due.saturating_since(now).min(NAP));
-            let woken = worker.io_mut().wait(Some(nap)).context("sleep")?;
+            let woken = worker.io_mut().inner_mut().wait(Some(nap)).context("sleep")?;
+            worker.member().inspect(|member| member.woke());
             let slept = clock.now().saturating_since(now);
             spin.slept(slept, woken);
             SharedLoad::add(&load.slept_nanos, u64::try_from(slept.as_nanos()).unwrap_or(u64::MAX));
@@ -245,8 +275,9 @@ fn work(
     Ok(())
 }
 
-/// The hash seed of the connection table, which outsiders must not guess.
-fn seed() -> u64 {
+/// A seed for [`Setup`].
+#[must_use]
+pub fn seed() -> u64 {
     use std::hash::{BuildHasher as _, Hasher as _};
     // The standard library seeds this from the system's random source.
     std::collections::hash_map::RandomState::new().build_hasher().finish()

@@ -31,8 +31,10 @@ pub struct AgentOptions {
     pub on_failure: &'static str,
     /// Whether pins, and so the attached program, outlive the process.
     pub pinned: bool,
-    /// The CPU to spin on, for measurements; otherwise the agent sleeps when idle.
-    pub spin_on: Option<usize>,
+    /// The CPUs to spin on, one for each worker, for measurements; otherwise the agent sleeps when idle.
+    pub spin_on: Vec<usize>,
+    /// How many workers there are.
+    pub workers: usize,
     /// Whether connections and identities are saved for the next start.
     pub saves_state: bool,
     /// More sections for `sluice.yaml`, as they stand there.
@@ -46,7 +48,8 @@ impl AgentOptions {
             binary: binary.into(),
             on_failure: "drop",
             pinned: true,
-            spin_on: None,
+            spin_on: Vec::new(),
+            workers: 1,
             saves_state: true,
             more_settings: String::new(),
         }
@@ -73,10 +76,17 @@ impl AgentOptions {
         self
     }
 
-    /// The same, spinning on one CPU.
+    /// The same with so many workers.
     #[must_use]
-    pub fn spin_on(mut self, cpu: usize) -> Self {
-        self.spin_on = Some(cpu);
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// The same with a worker for each of these CPUs, which spins on it.
+    #[must_use]
+    pub fn spin_on(mut self, cpus: &[usize]) -> Self {
+        (self.spin_on, self.workers) = (cpus.to_vec(), cpus.len());
         self
     }
 }
@@ -243,9 +253,12 @@ fn settings(bed: &TestBed, options: &AgentOptions, socket: &Path) -> Result<Stri
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let pin_dir = if options.pinned { text(&bed.pin_dir()) } else { String::new() };
     let mut datapath = std::collections::BTreeMap::from([("onFailure", options.on_failure.into())]);
-    if let Some(cpu) = options.spin_on {
+    if options.workers != 1 {
+        datapath.insert("workers", options.workers.into());
+    }
+    if !options.spin_on.is_empty() {
         datapath.insert("polling", "busy".into());
-        datapath.insert("cpu", cpu.into());
+        datapath.insert("cpu", options.spin_on.clone().into());
     }
     let state = if options.saves_state { text(&bed.file("state")) } else { String::new() };
     let socket = text(socket);

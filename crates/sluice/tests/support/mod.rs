@@ -72,9 +72,10 @@ pub fn lab(test: &str) -> Option<Lab> {
     Some(Lab { bed: TestBed::new(Routing::Sluice).expect("a node"), _turn: turn, chats: 0 })
 }
 
-/// The binary under test with the given failure mode.
+/// The binary under test with the given failure mode, and as many workers as `SLUICE_TEST_WORKERS` says.
 pub fn options(on_failure: &'static str) -> AgentOptions {
-    AgentOptions::new(env!("CARGO_BIN_EXE_sluice")).on_failure(on_failure)
+    let workers = std::env::var("SLUICE_TEST_WORKERS").map_or(1, |count| count.parse().expect("a number"));
+    AgentOptions::new(env!("CARGO_BIN_EXE_sluice")).on_failure(on_failure).workers(workers)
 }
 
 /// Polls until `done`; a failure names `what`.
