@@ -45,7 +45,8 @@ stage_e2e() {
     cargo test --locked --workspace --test '*' --no-fail-fast
     # What the node does once more, with its flows divided between two workers.
     SLUICE_TEST_WORKERS=2 cargo test --locked -p sluice --no-fail-fast \
-        --test e2e_traffic --test e2e_lifecycle --test e2e_capture --test e2e_metrics
+        --test e2e_traffic --test e2e_capture --test e2e_metrics
+    SLUICE_TEST_WORKERS=2 cargo test --locked -p sluice --test e2e_lifecycle -- pods_come_and_go connections_survive
     SLUICE_TEST_WORKERS=2 cargo test --locked -p sluice --test e2e_l7 dns::
 }
 
