@@ -60,7 +60,7 @@ impl Pipeline {
     ) {
         match (action, parsed) {
             (Action::Forward { out, checksum }, Some(Parsed::Ip(packet))) => {
-                self.forward(io, snapshot, frame, (parsed, packet), out, checksum, now);
+                self.forward(io, snapshot, frame, packet, out, checksum, now);
             }
             (Action::Inspect(at), Some(Parsed::Ip(packet))) => {
                 self.inspect(io, snapshot, frame, packet, at, now);
@@ -91,16 +91,23 @@ impl Pipeline {
         io: &mut I,
         snapshot: &Snapshot,
         mut frame: Frame,
-        (parsed, packet): (Option<&Parsed>, &Packet),
+        packet: &Packet,
         out: PortId,
         completion: Completion,
         now: Instant,
     ) {
         let Some(port) = snapshot.ports.get(out) else {
-            return self.drop_frame(io, snapshot, frame, parsed, DropReason::PortGone.into(), now);
+            return self.drop_packet(io, snapshot, frame, packet, DropReason::PortGone.into(), now);
         };
         if packet.ip_len() > port.mtu {
-            return self.drop_frame(io, snapshot, frame, parsed, DropReason::FragmentationNeeded.into(), now);
+            return self.drop_packet(
+                io,
+                snapshot,
+                frame,
+                packet,
+                DropReason::FragmentationNeeded.into(),
+                now,
+            );
         }
         let bytes = io.bytes_mut(&mut frame);
         emit::edit::set_eth(bytes, port.mac, port.peer_mac);
@@ -120,9 +127,24 @@ impl Pipeline {
                 stats.tx_bytes += len;
             }
             Err(frame) => {
-                self.drop_frame(io, snapshot, frame, parsed, DropReason::PortFull.into(), now);
+                self.drop_packet(io, snapshot, frame, packet, DropReason::PortFull.into(), now);
             }
         }
+    }
+
+    /// Drops a frame whose packet was parsed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn drop_packet<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        frame: Frame,
+        packet: &Packet,
+        dropped: Dropped,
+        now: Instant,
+    ) {
+        self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(*packet)), dropped, now);
     }
 
     /// Counts, logs, answers where an answer is due, and releases.

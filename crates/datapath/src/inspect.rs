@@ -33,7 +33,7 @@ use flowlog::event::MessageVerdict;
 use flowlog::{CloseReason, Detail, DropReason, EventKind};
 use l7::{End, Inspector, Settings, Side, dns, http, kafka, tls};
 use packet::packet::proto;
-use packet::{Frame, Instant, L4, Leg, Packet, PacketIo, Parsed};
+use packet::{Frame, Instant, L4, Leg, Packet, PacketIo};
 use policy::{DenyReason, L7Kind};
 use speaker::Speaker;
 use table::{Inspection, Protocol};
@@ -185,17 +185,11 @@ impl Pipeline {
         if packet.fragment.is_some() && packet.proto == proto::TCP {
             // TCP avoids fragments (RFC 1191), and a part of a segment can be neither summed nor judged.
             let reason = DropReason::L7(l7::Anomaly::SegmentFragment);
-            return self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(*packet)), reason.into(), now);
+            return self.drop_packet(io, snapshot, frame, packet, reason.into(), now);
         }
         let Some(mut inspection) = self.inspections.take(slot) else {
-            return self.drop_frame(
-                io,
-                snapshot,
-                frame,
-                Some(&Parsed::Ip(*packet)),
-                DropReason::L7Backpressure.into(),
-                now,
-            );
+            let reason = DropReason::L7Backpressure.into();
+            return self.drop_packet(io, snapshot, frame, packet, reason, now);
         };
         match (&inspection.protocol, packet.l4_header) {
             (Protocol::Stream(_), L4::Tcp(tcp)) => {
@@ -261,7 +255,7 @@ impl Pipeline {
                 Arrival::Bare(segment) => self.relay_bare(io, snapshot, splice, segment, &ends, now),
                 Arrival::Refused(frame, reason) => {
                     let dropped = Dropped { is_reply, ..reason.into() };
-                    self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(packet)), dropped, now);
+                    self.drop_packet(io, snapshot, frame, &packet, dropped, now);
                 }
                 Arrival::Ended(end, held) => {
                     self.end(snapshot, splice, id, end, now);
@@ -271,6 +265,9 @@ impl Pipeline {
                     }
                     break;
                 }
+            }
+            if !splice.has_late(side) {
+                break;
             }
             arrival = self.drive(snapshot, plan, asked, may_hold, id, now, |drive, scratch| {
                 splice.arrive_late(io, side, scratch, drive)

@@ -108,7 +108,7 @@ impl Pipeline {
         let canonical;
         let packet = if inspected {
             canonical = self.canonical(id, leg, packet);
-            &canonical
+            canonical.as_ref().unwrap_or(packet)
         } else {
             packet
         };
@@ -318,15 +318,16 @@ impl Pipeline {
     }
 
     /// A segment as the connection table is to see it, which knows nothing of what was put in, swallowed or taken over.
+    /// `None`: as it is.
     #[inline(never)]
-    fn canonical(&mut self, id: ConnId, leg: Leg, packet: &Packet) -> Packet {
-        let splice = self.inspections.splice(self.conntrack.get(id).verdict.inspection);
-        let (Some(splice), L4::Tcp(tcp)) = (splice, packet.l4_header) else { return *packet };
+    fn canonical(&mut self, id: ConnId, leg: Leg, packet: &Packet) -> Option<Packet> {
+        let splice = self.inspections.splice(self.conntrack.get(id).verdict.inspection)?;
+        let L4::Tcp(tcp) = packet.l4_header else { return None };
         let side = inspect::side_of(leg);
         if let Some(edge) = splice.offered(side) {
             self.conntrack.widen(id, leg, edge);
         }
-        Packet { l4_header: L4::Tcp(splice.canonical(side, &tcp)), ..*packet }
+        splice.canonical(side, &tcp).map(|tcp| Packet { l4_header: L4::Tcp(tcp), ..*packet })
     }
 
     fn revoke(&mut self, id: ConnId, now: Instant) {

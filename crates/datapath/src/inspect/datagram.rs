@@ -11,7 +11,7 @@ use flowlog::DropReason;
 use l7::dns::DatagramStep;
 use l7::{Anomaly, Context, Side};
 use packet::emit::{self, Envelope};
-use packet::{Frame, Instant, L4, Packet, PacketIo, Parsed};
+use packet::{Frame, Instant, L4, Packet, PacketIo};
 
 /// Answers of all connections that may wait at a time. Further ones are dropped; their askers ask again.
 const MAX_ANSWERS: usize = 256;
@@ -40,11 +40,10 @@ impl Pipeline {
             DatagramStep::Drop(Anomaly::DnsMalformed)
         };
         let dropped = |reason: DropReason| Dropped { is_reply: side == Side::Server, ..reason.into() };
-        let parsed = Parsed::Ip(*packet);
         match step {
             DatagramStep::Pass => {
                 let out = self.conntrack.get(at.id).port_towards(at.leg);
-                self.forward(io, snapshot, frame, (Some(&parsed), packet), out, at.completion, now);
+                self.forward(io, snapshot, frame, packet, out, at.completion, now);
             }
             DatagramStep::Answer => {
                 self.stats.answered += 1;
@@ -58,17 +57,10 @@ impl Pipeline {
                     let answer = Answer { frame, packet, completion, conn, asked, until };
                     self.inspections.answers.push_back(answer);
                 }
-                _ => self.drop_frame(
-                    io,
-                    snapshot,
-                    frame,
-                    Some(&parsed),
-                    dropped(DropReason::L7Backpressure),
-                    now,
-                ),
+                _ => self.drop_packet(io, snapshot, frame, packet, dropped(DropReason::L7Backpressure), now),
             },
             DatagramStep::Drop(anomaly) => {
-                self.drop_frame(io, snapshot, frame, Some(&parsed), dropped(DropReason::L7(anomaly)), now);
+                self.drop_packet(io, snapshot, frame, packet, dropped(DropReason::L7(anomaly)), now);
             }
         }
     }
@@ -153,7 +145,7 @@ impl Pipeline {
             let slot = id.map_or(super::NONE, |id| self.conntrack.get(id).verdict.inspection);
             let (Some(id), Some(mut inspection)) = (id, self.inspections.take(slot)) else {
                 let late = Dropped { is_reply: true, ..DropReason::L7Backpressure.into() };
-                self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(packet)), late, now);
+                self.drop_packet(io, snapshot, frame, &packet, late, now);
                 continue;
             };
             inspection.asked = Some(asked);
@@ -162,8 +154,7 @@ impl Pipeline {
             self.inspections.put_back(slot, inspection);
             if step == DatagramStep::Pass {
                 let out = self.conntrack.get(id).in_port;
-                let parsed = Parsed::Ip(packet);
-                self.forward(io, snapshot, frame, (Some(&parsed), &packet), out, completion, now);
+                self.forward(io, snapshot, frame, &packet, out, completion, now);
             } else {
                 io.release(frame);
             }

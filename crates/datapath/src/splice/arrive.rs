@@ -207,6 +207,15 @@ impl Splice {
         self.streams[index(side)].held.push_back(held);
     }
 
+    /// Whether frames of `side` wait behind a gap.
+    pub(crate) fn has_late(&mut self, side: Side) -> bool {
+        let stream = &mut self.streams[index(side)];
+        if stream.ahead.is_empty() {
+            stream.ahead_until = None;
+        }
+        !stream.ahead.is_empty()
+    }
+
     /// The next frame that waited behind a gap, if the gap is filled; goes through [`Splice::arrive`]'s second half.
     pub(crate) fn arrive_late<I: PacketIo>(
         &mut self,
@@ -216,10 +225,6 @@ impl Splice {
         drive: &mut Drive<'_>,
     ) -> Option<Arrival> {
         let stream = &mut self.streams[index(side)];
-        if stream.ahead.is_empty() {
-            stream.ahead_until = None;
-            return None;
-        }
         let have = stream.have();
         let at = stream.ahead.iter().position(|held| held.start <= have)?;
         let Held { frame, packet, completion, start, .. } = stream.ahead.swap_remove(at);

@@ -78,6 +78,9 @@ impl Cuts {
 
     /// The output offset of input byte `x`; of a swallowed byte, where it would have stood.
     pub(super) fn output(&self, x: u64) -> u64 {
+        if self.list.is_empty() {
+            return x.saturating_add_signed(self.shift);
+        }
         match self.last(|cut| cut.at <= x) {
             Some(cut) if x >= cut.end() => cut.end_out().saturating_add(x - cut.end()),
             Some(cut) => cut.at_out,
@@ -110,6 +113,9 @@ impl Cuts {
     /// The input byte up to which the sender may send when the receiver takes nothing from output byte `y` on: bytes
     /// that are swallowed need no room, bytes that were put in take some.
     pub(super) fn place(&self, y: u64) -> u64 {
+        if self.list.is_empty() {
+            return y.saturating_add_signed(-self.shift);
+        }
         match self.last(|cut| cut.at_out <= y) {
             Some(cut) => cut.end().saturating_add(y.saturating_sub(cut.end_out())),
             None => y.saturating_add_signed(-self.shift),
@@ -174,6 +180,9 @@ impl Cuts {
     /// search goes on behind it.
     pub(super) fn passed(&self, from: u64, to: u64) -> Option<(u64, u64)> {
         let (mut from, mut end) = (from.max(self.floor), to);
+        if self.list.is_empty() {
+            return (from < end).then_some((from, end));
+        }
         let behind = |cut: &Cut| cut.end() < from || (cut.end() == from && cut.at < from);
         let first = match self.list.back() {
             Some(cut) if !behind(cut) => self.list.partition_point(behind),

@@ -10,7 +10,7 @@ use crate::snapshot::Snapshot;
 use crate::verify::Completion;
 use flowlog::DropReason;
 use l7::Side;
-use packet::{Instant, L4, PacketIo, Parsed, PortId, TcpFlags};
+use packet::{Instant, L4, PacketIo, PortId, TcpFlags};
 use std::collections::VecDeque;
 
 /// The two ends' ports: where segments for the client and for the server leave.
@@ -43,6 +43,10 @@ impl Pipeline {
         now: Instant,
     ) {
         for side in [Side::Client, Side::Server] {
+            let silent = fresh.as_ref().is_none_or(|(of, _)| *of != side);
+            if silent && splice.streams[index(side)].is_at_rest() {
+                continue;
+            }
             // What was taken over stands before what came later.
             self.say_owed(io, snapshot, splice, side, ends, now);
             self.relay_decided(io, snapshot, splice, side, ends, now);
@@ -211,7 +215,7 @@ impl Pipeline {
         if snapshot.ports.get(out).is_some_and(|port| packet.ip_len() > port.mtu) {
             // Before the numbers are changed: the sender has to recognise its own segment in what it is told.
             let reason = DropReason::FragmentationNeeded.into();
-            return self.drop_frame(io, snapshot, frame, Some(&Parsed::Ip(packet)), reason, now);
+            return self.drop_packet(io, snapshot, frame, &packet, reason, now);
         }
         let rewrites = splice.rewrites(side);
         let urgent = tcp.flags.0 & TcpFlags::URG != 0;
@@ -241,8 +245,7 @@ impl Pipeline {
         if tcp.flags.ack() {
             splice.tell(side, window);
         }
-        let parsed = Parsed::Ip(packet);
-        self.forward(io, snapshot, frame, (Some(&parsed), &packet), out, completion, now);
+        self.forward(io, snapshot, frame, &packet, out, completion, now);
     }
 
     /// A bare segment goes on.

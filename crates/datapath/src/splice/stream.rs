@@ -365,6 +365,15 @@ impl Stream {
         self.hold_until = None;
     }
 
+    /// Whether nothing waits, nothing is owed and nothing is undecided: there is nothing to pass on and nothing to let go.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.owed.is_empty()
+            && self.held.capacity() == 0
+            && self.pending.capacity() == 0
+            && self.hold_until.is_none()
+            && !self.taking
+    }
+
     /// Nothing is undecided any more.
     pub(super) fn settle(&mut self) {
         if self.pending.is_empty() {

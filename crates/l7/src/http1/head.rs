@@ -88,7 +88,8 @@ pub(super) fn request<T>(
 ) -> Result<T, Anomaly> {
     // Room for the fields is made for each head, so the usual ones get little.
     match lines {
-        0..=16 => request_in::<16, T>(head, with),
+        0..=8 => request_in::<8, T>(head, with),
+        9..=16 => request_in::<16, T>(head, with),
         17..=64 => request_in::<64, T>(head, with),
         _ => request_in::<MOST_FIELDS, T>(head, with),
     }
@@ -111,8 +112,12 @@ fn request_in<const N: usize, T>(
     if method.len() > MAX_METHOD {
         return Err(Anomaly::HttpStartLine);
     }
+    let facts = facts(request.headers)?;
     let mut headers = [Header::default(); N];
-    let (facts, count) = facts(request.headers, &mut headers)?;
+    for (header, field) in headers.iter_mut().zip(&*request.headers) {
+        *header = Header { name: field.name.as_bytes(), value: field.value };
+    }
+    let count = request.headers.len().min(N);
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     if version == Version::Http10 && facts.chunked {
         return Err(Anomaly::HttpTransferEncoding);
@@ -133,7 +138,8 @@ pub(super) fn response<T>(
     with: impl FnOnce(&ResponseHead<'_>) -> T,
 ) -> Result<T, Anomaly> {
     match lines {
-        0..=16 => response_in::<16, T>(head, with),
+        0..=8 => response_in::<8, T>(head, with),
+        9..=16 => response_in::<16, T>(head, with),
         17..=64 => response_in::<64, T>(head, with),
         _ => response_in::<MOST_FIELDS, T>(head, with),
     }
@@ -154,8 +160,7 @@ fn response_in<const N: usize, T>(
     let (Some(status @ 100..=599), Some(version)) = (response.code, response.version) else {
         return Err(Anomaly::HttpResponse);
     };
-    let mut headers = [Header::default(); N];
-    let (facts, _) = facts(response.headers, &mut headers)?;
+    let facts = facts(response.headers)?;
     let version = if version == 0 { Version::Http10 } else { Version::Http11 };
     if version == Version::Http10 && facts.chunked {
         return Err(Anomaly::HttpTransferEncoding);
@@ -174,15 +179,11 @@ fn anomaly(error: httparse::Error) -> Anomaly {
     }
 }
 
-/// Copies the fields to where policy reads them, and reads those that say how messages are framed.
-fn facts<'a>(
-    fields: &[httparse::Header<'a>],
-    headers: &mut [Header<'a>],
-) -> Result<(Facts<'a>, usize), Anomaly> {
+/// Reads the fields that say how messages are framed.
+fn facts<'a>(fields: &[httparse::Header<'a>]) -> Result<Facts<'a>, Anomaly> {
     let mut facts = Facts::default();
-    for (field, header) in fields.iter().zip(headers.iter_mut()) {
+    for field in fields {
         let (name, value) = (field.name.as_bytes(), field.value);
-        *header = Header { name, value };
         let is = |other: &str| field.name.eq_ignore_ascii_case(other);
         match name.len() {
             4 if is("host") => {
@@ -227,7 +228,7 @@ fn facts<'a>(
     if facts.chunked && facts.content_length.is_some() {
         return Err(Anomaly::HttpConflictingLength);
     }
-    Ok((facts, fields.len().min(headers.len())))
+    Ok(facts)
 }
 
 /// Whether a name of the same length is `other`, with `-` or `_` where that has `-`.

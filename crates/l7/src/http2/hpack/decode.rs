@@ -105,7 +105,8 @@ impl Decoder {
         }
         let (name, value) = index.checked_sub(1).and_then(|at| STATIC.get(at)).ok_or(HpackError::Index)?;
         octets.extend_from_slice(name);
-        if !name_only {
+        // Most entries have none.
+        if !name_only && !value.is_empty() {
             octets.extend_from_slice(value);
         }
         Ok(name.len())
