@@ -66,6 +66,32 @@ spec:
         - {path: "/allowed/.*"}
 "#;
 
+/// The client may ask for `allowed.example` and for nothing else.
+const DNS_RULES: &str = r#"
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: client, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: client}}
+  egress:
+  - toEndpoints: [{matchLabels: {app: server}}]
+    toPorts: [{ports: [{port: "80", protocol: TCP}]}]
+  - toEndpoints: [{matchLabels: {app: server}}]
+    toPorts:
+    - ports: [{port: "53", protocol: UDP}]
+      rules: {dns: [{matchName: allowed.example}]}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: resolver, namespace: shop}
+spec:
+  endpointSelector: {matchLabels: {app: server}}
+  ingress:
+  - fromEndpoints: [{matchLabels: {app: client}}]
+    toPorts: [{ports: [{port: "53", protocol: UDP}]}]
+"#;
+
 /// Which policy the server has.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Rules {
@@ -73,6 +99,8 @@ pub enum Rules {
     L4,
     /// Requests below `/allowed/` pass.
     Http,
+    /// Likewise, and the client may ask the server for one name.
+    HttpAndDns,
     /// The same rules, in audit mode.
     Audit,
     /// The port is open, and its messages are to be seen.
@@ -83,13 +111,14 @@ type Compiled = (Arc<PolicySnapshot>, Arc<PortTable>);
 
 impl Rules {
     fn compiled(self) -> Compiled {
-        static COMPILED: [OnceLock<Compiled>; 3] = [const { OnceLock::new() }; 3];
+        static COMPILED: [OnceLock<Compiled>; 4] = [const { OnceLock::new() }; 4];
         let (slot, text) = match self {
-            Self::L4 | Self::Visible => (&COMPILED[0], L4),
-            Self::Http => (&COMPILED[1], HTTP_RULES),
-            Self::Audit => (&COMPILED[2], HTTP_RULES),
+            Self::L4 | Self::Visible => (&COMPILED[0], L4.to_owned()),
+            Self::Http => (&COMPILED[1], HTTP_RULES.to_owned()),
+            Self::Audit => (&COMPILED[2], HTTP_RULES.to_owned()),
+            Self::HttpAndDns => (&COMPILED[3], [HTTP_RULES, DNS_RULES].concat()),
         };
-        slot.get_or_init(|| compile(text, self == Self::Audit)).clone()
+        slot.get_or_init(|| compile(&text, self == Self::Audit)).clone()
     }
 }
 
