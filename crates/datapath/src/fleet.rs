@@ -28,7 +28,13 @@
 //!
 //! **Inspected connections do not move.** Their splices hold frames in their worker's memory. If `O` finds one in the bucket
 //! (policy may ask for it at any time), the parcel says so, `O` keeps all connections, and [`Mover::tend`] moves the bucket
-//! back in the same way; what `N` parked travels with its parcel. [`Worker::movable`](crate::Worker::movable) tells before.
+//! back in the same way; what `N` parked travels with its parcel.
+//! [`Worker::inspected_buckets`](crate::Worker::inspected_buckets) tells before.
+//!
+//! # Which bucket moves
+//!
+//! Members count the frames of each bucket, [`Balance`] says by them which one should move, and whoever has the [`Mover`]
+//! begins it. Nobody has to: buckets are dealt in turn, and stay until they are moved.
 //!
 //! # Limits
 //!
@@ -37,12 +43,14 @@
 //!
 //! The steady state allocates nothing. Moves do.
 
+mod balance;
 pub mod io;
 mod mailbox;
 mod member;
 mod moves;
 pub mod steer;
 
+pub use balance::{Balance, Choice};
 pub use io::{FleetIo, PortOwners};
 pub use member::{Counters, Member};
 pub use moves::{MoveError, Mover};

@@ -98,14 +98,13 @@ impl<I: PacketIo> Worker<I> {
             }
             let known = parses.iter().take(frames);
             pipeline.conntrack.warm(known.filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
-            match member {
-                Some(member) if !member.all_ours(parses.iter().take(frames)) => {
-                    pipeline.process_own(io, snapshot, member, burst, parses.as_slice(), now);
-                }
-                _ => {
-                    for (frame, parse) in burst.drain().zip(parses.iter()) {
-                        pipeline.process(io, snapshot, frame, parse, now);
-                    }
+            if let Some(member) = member
+                && !member.all_ours(parses.iter().take(frames))
+            {
+                pipeline.process_own(io, snapshot, member, burst, parses.as_slice(), now);
+            } else {
+                for (frame, parse) in burst.drain().zip(parses.iter()) {
+                    pipeline.process(io, snapshot, frame, parse, now);
                 }
             }
         }
@@ -182,11 +181,16 @@ impl<I: PacketIo> Worker<I> {
         self.member.as_ref().is_none_or(|member| member.owns(hash))
     }
 
-    /// Whether a bucket could be moved to another worker now: none of its connections is inspected. Walks the whole
-    /// table.
+    /// Buckets that cannot be moved to another worker now, because one of their connections is inspected: of the inspected
+    /// connections in `count` places from `from` on, one for each; and where to go on, if there are more.
     #[must_use]
-    pub fn movable(&self, bucket: usize) -> bool {
-        !self.pipeline.conntrack.any_inspected(|hash| usize::from(steer::bucket_of(hash)) == bucket)
+    pub fn inspected_buckets(&self, from: usize, count: usize) -> (Vec<usize>, Option<usize>) {
+        let Pipeline { conntrack, inspections, .. } = &self.pipeline;
+        let (conns, next) = inspections.conns(from, count);
+        let ids = conns.filter_map(|handle| conntrack.resolve(handle));
+        let inspected = ids.map(|id| conntrack.get(id)).filter(|conn| conn.is_inspected());
+        let buckets = inspected.map(|conn| usize::from(steer::bucket_of(conntrack.hash(&conn.key))));
+        (buckets.collect(), next)
     }
 
     /// Tells DNS answers there. Without it names have no addresses.

@@ -216,7 +216,8 @@ fn a_bucket_with_an_inspected_connection_goes_back() {
         rig.fleet.steerers[0].bucket_of(&Traffic::new(1, 1).next(0, Leg::Original, Kind::Datagram)[0].1);
     let bucket = bucket.expect("a bucket");
     let home = rig.fleet.mover.owner(bucket).expect("a worker");
-    assert!(!rig.workers[home].0.movable(bucket) && rig.workers[home].0.movable((bucket + 2) % BUCKETS));
+    assert_eq!(rig.workers[home].0.inspected_buckets(0, 10), (vec![bucket], None), "it will be refused");
+    assert_eq!(rig.workers[1 - home].0.inspected_buckets(0, 10), (vec![], None));
     rig.fleet.mover.begin(bucket, 1 - home).expect("it stands still");
     (0..8).for_each(|_| {
         rig.refresh();

@@ -49,11 +49,6 @@ impl Conntrack {
         Carry::Done
     }
 
-    /// Whether a connection is inspected whose hash is wanted. Walks the whole table.
-    pub(crate) fn any_inspected(&self, wanted: impl Fn(u64) -> bool) -> bool {
-        self.iter().any(|conn| conn.is_inspected() && wanted(self.hasher.hash(&conn.key)))
-    }
-
     fn take_out(&mut self, i: u32) -> Carried {
         let carried = Carried(self.slab[i as usize].clone());
         self.wheel.remove(&mut self.slab, i);

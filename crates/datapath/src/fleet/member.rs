@@ -38,7 +38,7 @@ pub struct Counters {
     pub parked: u64,
     /// Frames lost on the way to another worker or while they waited: no room. Also counted as dropped.
     pub lost: u64,
-    /// Buckets that came.
+    /// Buckets that came, also those that came back.
     pub buckets: u64,
     /// Connections that came with them.
     pub connections: u64,
@@ -68,6 +68,8 @@ pub struct Member {
     /// Whose frames are taken first next time.
     turn: usize,
     pub(super) counters: Counters,
+    /// Frames of each bucket that this worker processed.
+    frames: Box<[u64; BUCKETS]>,
 }
 
 impl Member {
@@ -94,6 +96,7 @@ impl Member {
             most_parked,
             turn: 0,
             counters: Counters::default(),
+            frames: Box::new([0; BUCKETS]),
         }
     }
 
@@ -112,6 +115,18 @@ impl Member {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Frames of each bucket that it processed since its start. Frames that belong to no bucket do not count.
+    #[must_use]
+    pub fn frames(&self) -> &[u64; BUCKETS] {
+        &self.frames
+    }
+
+    /// Buckets that are its own now; not those on their way to it.
+    #[must_use]
+    pub fn buckets(&self) -> usize {
+        self.route.iter().filter(|owner| **owner == self.me).count()
     }
 
     /// Whether it takes part in a move, and must go on polling though nothing arrives.
@@ -199,12 +214,19 @@ impl Member {
     }
 
     /// Whether all frames of the burst are this worker's, and none needs a second look: the rule where somebody steers.
+    /// Then they are counted.
     #[inline]
-    pub(crate) fn all_ours<'a>(&self, mut parses: impl Iterator<Item = &'a Parse>) -> bool {
-        self.released == 0
-            && parses.all(|parse| {
+    pub(crate) fn all_ours<'a>(&mut self, parses: impl Iterator<Item = &'a Parse> + Clone) -> bool {
+        let ours = self.released == 0
+            && parses.clone().all(|parse| {
                 fragment_of(parse).is_none() && parse.flow.as_ref().is_none_or(|(_, hash)| self.owns(*hash))
-            })
+            });
+        if ours {
+            for (_, hash) in parses.filter_map(|parse| parse.flow.as_ref()) {
+                self.frames[usize::from(bucket_of(*hash))] += 1;
+            }
+        }
+        ours
     }
 
     /// Gives back a frame that this worker is to process.
@@ -226,6 +248,7 @@ impl Member {
             },
         };
         if self.route[usize::from(bucket)] == self.me {
+            self.frames[usize::from(bucket)] += 1;
             return Some(self.first_in_line(frame));
         }
         self.pass_on(io, stats, frame, bucket)
@@ -248,6 +271,7 @@ impl Member {
     ) -> Option<Frame> {
         if self.released > 0 {
             self.released -= 1;
+            self.frames[usize::from(bucket)] += 1;
             return Some(frame);
         }
         let to = self.route[usize::from(bucket)];

@@ -142,6 +142,17 @@ impl Inspections {
         self.slots.get_mut(slot as usize)?.as_deref_mut()
     }
 
+    /// The connections in `count` slots from `from` on, and where to go on, if there are more.
+    pub(crate) fn conns(
+        &self,
+        from: usize,
+        count: usize,
+    ) -> (impl Iterator<Item = ConnHandle>, Option<usize>) {
+        let behind = from.saturating_add(count);
+        let piece = self.slots.iter().skip(from).take(count).flatten().map(|inspection| inspection.conn);
+        (piece, (behind < self.slots.len()).then_some(behind))
+    }
+
     /// Takes the one in that slot out, to be [put back](Self::put_back).
     pub(super) fn take(&mut self, slot: u32) -> Option<Box<Inspection>> {
         self.slots.get_mut(slot as usize)?.take()
