@@ -291,6 +291,12 @@ impl XskIo {
         self.sockets().find(|port| port.id == id).is_some_and(|port| port.sums)
     }
 
+    /// Frames received and sent since the start. Asks no socket, so it costs nothing.
+    #[must_use]
+    pub const fn frames(&self) -> [u64; 2] {
+        [self.stats.rx_frames, self.stats.tx_frames]
+    }
+
     /// Chunks in the pool. With those of every port ([`PortStats::receiving`], [`PortStats::in_flight`]), those of
     /// frames in the caller's hands, and [`lost_chunks`](Self::lost_chunks), they are all chunks there are.
     #[must_use]

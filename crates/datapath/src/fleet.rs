@@ -50,7 +50,7 @@ mod member;
 mod moves;
 pub mod steer;
 
-pub use balance::{Balance, Choice};
+pub use balance::{Balance, Choice, Seen};
 pub use io::{FleetIo, PortOwners};
 pub use member::{Counters, Member};
 pub use moves::{MoveError, Mover};

@@ -4,7 +4,7 @@
 mod fleet;
 mod support;
 
-use datapath::fleet::{BUCKETS, Balance, Counters};
+use datapath::fleet::{BUCKETS, Balance, Counters, Seen};
 use fleet::traffic::{Kind, Referee, Traffic};
 use fleet::{Delivery, Node, Rig, door};
 use packet::{Instant, Leg};
@@ -177,7 +177,8 @@ fn level(workers: usize, delivery: Delivery) -> (Vec<Counters>, Vec<u64>) {
             continue;
         }
         let now = Instant::from_secs(look);
-        let mut chosen = balance.choose(&owners, &frames, now);
+        let seen = Seen { owners, frames, stay: [false; BUCKETS], other: Vec::new() };
+        let mut chosen = balance.choose(&seen, now);
         while let Some(choice) = chosen {
             let stay = said[choice.from].lock().expect("nobody panicked").inspected.clone();
             if !stay.contains(&choice.bucket) {
@@ -187,7 +188,7 @@ fn level(workers: usize, delivery: Delivery) -> (Vec<Counters>, Vec<u64>) {
                 break;
             }
             stay.into_iter().for_each(|bucket| balance.rest(bucket, now));
-            chosen = balance.choose(&owners, &frames, now);
+            chosen = balance.choose(&seen, now);
         }
         quiet = if chosen.is_none() { quiet + 1 } else { 0 };
         if quiet == 20 {

@@ -9,6 +9,7 @@
 //!     └─ signals, links, files: ring the control thread's bell
 //! ```
 
+pub mod balance;
 pub mod bell;
 pub mod clock;
 pub mod control;
@@ -113,7 +114,7 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     // A packet of a connection that is about to be restored must not be taken for the first of a new one.
     let hold = state.as_ref().is_some_and(StateFile::has_connections);
     let crew = crew::start(&config, settings, backends, &snapshot, clock, hold, &bell)?;
-    let workers = Workers::of(&crew.threads);
+    let workers = Workers::of(&crew.threads, crew.mover);
     let facts = Arc::new(NodeFacts::new(&node, &config));
     let flows =
         api::flows::start(crew.events, Arc::clone(&snapshot), &config.flow_log, Arc::clone(&facts), clock)?;
@@ -163,7 +164,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
         clock,
         sources,
         changes,
-        learning: fqdn::Learning::start(crew.learnt, workers, bell.clone())?,
+        learning: fqdn::Learning::start(crew.learnt, workers.clone(), bell.clone())?,
+        balancer: balance::Balancer::new(workers, clock),
     };
     control.reconcile(true);
     if let Some(state) = &mut state {
@@ -181,6 +183,8 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let outcome = control.run(&waiter);
     control.service.stopping();
     tracing::info!("stopping");
+    // Connections on their way would not be saved.
+    control.balancer.settle();
     if let Some(saver) = saver {
         saver.finish(&shared);
     }

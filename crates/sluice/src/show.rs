@@ -287,9 +287,10 @@ pub fn status(value: &Value) -> String {
         line(
             &format!("Worker {number}"),
             format!(
-                "{occupancy:.1}%, {} sleeps, {} connections; frames handed over {}, taken over {}, lost {}",
+                "{occupancy:.1}%, {} sleeps, {} connections, {} of 256 buckets; frames handed over {}, taken over {}, lost {}",
                 of("sleeps"),
                 of("connections"),
+                of("buckets"),
                 of("handedOver"),
                 of("takenOver"),
                 of("handoverLost")

@@ -5,7 +5,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use sluice::testbed::PodSpec;
@@ -15,8 +18,13 @@ const WORKERS: usize = 3;
 
 /// Pods that divide among the workers, and an echo server on port 7 that only `client` may use.
 fn guarded_server(test: &str) -> Option<Lab> {
+    guarded_server_and(test, &["client", "stranger", "server", "idle"])
+}
+
+/// The same with these pods.
+fn guarded_server_and(test: &str, pods: &[&str]) -> Option<Lab> {
     let mut lab = lab(test)?;
-    for name in ["client", "stranger", "server", "idle"] {
+    for name in pods {
         lab.add_pod(PodSpec::new("lab", name, &format!("app={name}"))).expect("a pod");
     }
     for kind in ["tcp", "udp"] {
@@ -143,4 +151,166 @@ fn workers_that_spin_have_a_cpu_each() {
     let expected =
         [("worker-0", "0"), ("worker-1", "1")].map(|(name, cpu)| (name.to_owned(), cpu.to_owned()));
     assert_eq!(pinned, expected);
+}
+
+/// A flow to the echo server, with its own bytes on their way.
+enum Flow {
+    Udp(UdpSocket),
+    Tcp(TcpStream),
+}
+
+/// Datagrams, or pieces of a stream, of one flow that are on their way at a time: of all together far fewer than wait for
+/// a bucket at most.
+const WINDOW: u32 = 8;
+
+/// Longer than the machine stands still.
+const STILL: Duration = Duration::from_secs(30);
+
+impl Flow {
+    fn open(lab: &Lab, tcp: bool, server: Ipv4Addr) -> Self {
+        let open = move || -> std::io::Result<Self> {
+            if tcp {
+                let stream = TcpStream::connect_timeout(&(server, 7).into(), STILL)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(STILL))?;
+                return Ok(Self::Tcp(stream));
+            }
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.connect((server, 7))?;
+            socket.set_read_timeout(Some(STILL))?;
+            Ok(Self::Udp(socket))
+        };
+        let opened = lab.pod("lab/client").netns().spawn(open).join().expect("no panic");
+        opened.expect("inside").expect("a flow")
+    }
+
+    fn port(&self) -> u16 {
+        let address = match self {
+            Self::Udp(socket) => socket.local_addr(),
+            Self::Tcp(stream) => stream.local_addr(),
+        };
+        address.expect("it is connected").port()
+    }
+
+    /// What is sent in a round: nothing else has these bytes.
+    fn piece(flow: usize, round: u32, number: u32) -> Vec<u8> {
+        let head = format!("flow {flow} round {round} number {number} ");
+        head.bytes().cycle().take(100 + number as usize).collect()
+    }
+
+    fn send(&mut self, flow: usize, round: u32) {
+        let pieces = (0..WINDOW).map(|number| Self::piece(flow, round, number));
+        match self {
+            Self::Udp(socket) => pieces.for_each(|piece| {
+                assert_eq!(socket.send(&piece).expect("sent"), piece.len());
+            }),
+            // At once: an answer in pieces would wait for acknowledgements.
+            Self::Tcp(stream) => stream.write_all(&pieces.collect::<Vec<_>>().concat()).expect("sent"),
+        }
+    }
+
+    /// All of it comes back, once and unchanged. Datagrams may overtake each other in the pods' kernels.
+    fn receive(&mut self, flow: usize, round: u32) {
+        let pieces = (0..WINDOW).map(|number| Self::piece(flow, round, number));
+        match self {
+            Self::Udp(socket) => {
+                let mut expected: BTreeSet<Vec<u8>> = pieces.collect();
+                while !expected.is_empty() {
+                    let mut answer = [0; 2_000];
+                    let len = socket.recv(&mut answer).expect("an answer");
+                    assert!(expected.remove(&answer[..len]), "flow {flow} round {round}: {len} other bytes");
+                }
+            }
+            Self::Tcp(stream) => {
+                let expected = pieces.collect::<Vec<_>>().concat();
+                let mut answer = vec![0; expected.len()];
+                stream.read_exact(&mut answer).expect("an answer");
+                assert!(answer == expected, "flow {flow} round {round}: other bytes");
+            }
+        }
+    }
+}
+
+fn converse(flows: &mut [Flow], rounds: std::ops::Range<u32>) {
+    for round in rounds {
+        for (number, flow) in flows.iter_mut().enumerate() {
+            flow.send(number, round);
+        }
+        for (number, flow) in flows.iter_mut().enumerate() {
+            flow.receive(number, round);
+        }
+    }
+}
+
+#[test]
+fn busy_flows_of_one_worker_move_to_the_other_and_nothing_is_lost() {
+    const UDP: usize = 6;
+    const TCP: usize = 3;
+    const ROUNDS: u32 = 100;
+    // The ports of the two pods are of one worker each.
+    let test = "busy_flows_of_one_worker_move_to_the_other_and_nothing_is_lost";
+    let Some(mut lab) = guarded_server_and(test, &["client", "server"]) else { return };
+    lab.start_agent(options("drop").workers(2)).expect("the agent starts");
+    let server = lab.pod("lab/server").ipv4();
+    // The hash is keyed anew at each start. Whose a flow is shows in whose connections it becomes one of.
+    let (mut busy, mut flows, mut others) = (None, Vec::new(), Vec::new());
+    let mut before = of_each(&status(&lab), "connections");
+    for (tcp, wanted) in [(false, UDP), (true, UDP + TCP)] {
+        while flows.len() < wanted {
+            assert!(others.len() < 200, "half of all flows are of one worker");
+            let mut flow = Flow::open(&lab, tcp, server);
+            converse(std::slice::from_mut(&mut flow), 0..1);
+            let after = of_each(&status(&lab), "connections");
+            let more: Vec<u64> =
+                after.iter().zip(&before).map(|(after, before)| after.saturating_sub(*before)).collect();
+            before = after;
+            let owner = match more[..] {
+                [1, 0] => Some(0),
+                [0, 1] => Some(1),
+                _ => None,
+            };
+            if owner.is_some() && *busy.get_or_insert(owner) == owner {
+                flows.push(flow);
+            } else {
+                others.push(flow);
+            }
+        }
+    }
+    let busy: usize = busy.flatten().expect("a worker");
+    let calm = status(&lab);
+    assert_eq!(of_each(&calm, "buckets"), [128, 128]);
+    assert_eq!(of_each(&calm, "bucketsCame"), [0, 0], "hardly a frame, and nothing moves: {calm}");
+
+    // All that is said now is of one worker.
+    let (begun, mut round, mut now) = (Instant::now(), 0, calm.clone());
+    while of_each(&now, "bucketsCame")[1 - busy] == 0 {
+        assert!(begun.elapsed() < support::LIMIT, "nothing moves: {now}");
+        converse(&mut flows, round..round + ROUNDS);
+        round += ROUNDS;
+        // Whoever asks meanwhile sees all of them.
+        let list = lab.agent_ref().json(&["ct", "list"]).expect("ct list").remove(0);
+        let listed = list.as_array().expect("a list").iter().map(|conn| &conn["sourcePort"]);
+        let listed: BTreeSet<u64> = listed.filter_map(Value::as_u64).collect();
+        assert!(flows.iter().all(|flow| listed.contains(&flow.port().into())), "{listed:?}");
+        now = status(&lab);
+    }
+    // It goes on where it is.
+    converse(&mut flows, round..round + ROUNDS);
+    let now = status(&lab);
+    println!("{round} rounds in {:?}: {now}", begun.elapsed());
+    assert_eq!(of_each(&now, "buckets").iter().sum::<u64>(), 256, "{now}");
+    assert!(of_each(&now, "buckets")[busy] < 128, "{now}");
+    assert_eq!(of_each(&now, "bucketsRefused"), [0, 0], "none is inspected");
+    assert_eq!(of_each(&now, "handoverLost"), [0, 0], "{now}");
+    assert_eq!(now["connections"]["opened"], calm["connections"]["opened"], "none was forgotten: {now}");
+    let page = lab.agent_ref().cli(&["metrics"]).expect("metrics").stdout;
+    let came = of_each(&now, "bucketsCame")[1 - busy];
+    let series = format!("sluice_bucket_moves_total{{worker=\"{}\",outcome=\"came\"}} ", 1 - busy);
+    let shown = page.lines().find_map(|line| line.strip_prefix(&series)).expect("the series");
+    assert!(shown.parse::<u64>().expect("a number") >= came, "{shown} of {came}");
+
+    // And over a restart.
+    assert_eq!(lab.agent().stop(), Some(0), "a clean shutdown");
+    lab.start_agent(options("drop").workers(2)).expect("the agent starts");
+    converse(&mut flows, round + ROUNDS..round + ROUNDS + 1);
 }

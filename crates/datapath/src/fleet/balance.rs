@@ -1,10 +1,10 @@
-//! Which bucket moves where, by the frames that each had of late. Knows neither clock nor workers: who has both asks now
-//! and then, and begins what it is told.
+//! Which bucket moves where, by the frames of each since the last time. Knows neither clock nor workers: who has both asks
+//! now and then, and begins what it is told.
 //!
 //! The busiest worker gives, the least busy one takes, one bucket at a time: that which leaves the larger of the two with
 //! the least. Nothing moves
 //!
-//! - while the busiest has few frames: nobody would notice;
+//! - while the busiest has little to do: nobody would notice;
 //! - unless it has more than 1.25 times the mean: what is about even stays as it is;
 //! - if it is no use: a bucket that is most of a worker's load stays, and the next busiest worker may give.
 //!
@@ -31,6 +31,19 @@ pub struct Balance {
     rests: Box<[Rest; BUCKETS]>,
 }
 
+/// What happened since the last time.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The worker of each bucket.
+    pub owners: [usize; BUCKETS],
+    /// Frames of each bucket.
+    pub frames: [u64; BUCKETS],
+    /// Buckets that must not move.
+    pub stay: [bool; BUCKETS],
+    /// What else each worker had to do and keeps, in frames.
+    pub other: Vec<u64>,
+}
+
 /// A bucket that should move.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Choice {
@@ -42,9 +55,9 @@ pub struct Choice {
     pub to: usize,
     /// Its frames.
     pub frames: u64,
-    /// Frames of the two workers, with the bucket where it is.
+    /// What the two workers had to do, in frames, with the bucket where it is.
     pub loads: [u64; 2],
-    /// Frames of all workers.
+    /// The same of all workers.
     pub all: u64,
 }
 
@@ -55,23 +68,27 @@ struct Rest {
 }
 
 impl Balance {
-    /// For so many workers. Nothing moves while the busiest has fewer than `least` frames.
+    /// For so many workers. Nothing moves while the busiest has less than `least` to do.
     #[must_use]
     pub fn new(workers: usize, least: u64) -> Self {
         let rest = Rest { until: Instant::ZERO, length: Duration::ZERO };
         Self { workers: workers.min(MAX_WORKERS), least, rests: Box::new([rest; BUCKETS]) }
     }
 
-    /// The bucket that should move, if one should, by the worker and the frames of each bucket since the last time.
+    /// The bucket that should move, if one should.
     #[must_use]
-    pub fn choose(&self, owners: &[usize; BUCKETS], frames: &[u64; BUCKETS], now: Instant) -> Option<Choice> {
-        let mut loads = vec![0_u64; self.workers];
+    pub fn choose(&self, seen: &Seen, now: Instant) -> Option<Choice> {
+        let Seen { owners, frames, stay, other } = seen;
+        let mut loads = other.clone();
+        loads.resize(self.workers, 0);
         for (owner, frames) in owners.iter().zip(frames) {
             if let Some(load) = loads.get_mut(*owner) {
                 *load += frames;
             }
         }
         let all = loads.iter().sum::<u64>();
+        // Half of what a bucket has on average.
+        let worth = (frames.iter().sum::<u64>() / (2 * BUCKETS as u64)).max(1);
         // The least busy one first.
         let mut others: Vec<(u64, usize)> = loads.into_iter().zip(0..).collect();
         others.sort_unstable();
@@ -83,12 +100,11 @@ impl Balance {
             if from.0 < self.least || from.0 * UNEVEN.1 * count <= sum * UNEVEN.0 {
                 return None;
             }
-            let awake = |bucket: &usize| self.rests[*bucket].until <= now;
-            let candidates = (0..BUCKETS).filter(|bucket| owners[*bucket] == from.1).filter(awake);
+            let may = |bucket: &usize| {
+                owners[*bucket] == from.1 && !stay[*bucket] && self.rests[*bucket].until <= now
+            };
             let larger = |bucket: &usize| (from.0 - frames[*bucket]).max(to.0 + frames[*bucket]);
-            // Half of what a bucket has on average is worth a move.
-            let worth = (all / (2 * BUCKETS as u64)).max(1);
-            if let Some(bucket) = candidates.min_by_key(larger)
+            if let Some(bucket) = (0..BUCKETS).filter(may).min_by_key(larger)
                 && larger(&bucket) + worth <= from.0
             {
                 let (loads, frames) = ([from.0, to.0], frames[bucket]);

@@ -68,8 +68,10 @@ pub struct Member {
     /// Whose frames are taken first next time.
     turn: usize,
     pub(super) counters: Counters,
-    /// Frames of each bucket that this worker processed.
+    /// Frames of each bucket that this worker processed, ...
     frames: Box<[u64; BUCKETS]>,
+    /// ... and those that it handed over.
+    handed: Box<[u64; BUCKETS]>,
 }
 
 impl Member {
@@ -97,6 +99,7 @@ impl Member {
             turn: 0,
             counters: Counters::default(),
             frames: Box::new([0; BUCKETS]),
+            handed: Box::new([0; BUCKETS]),
         }
     }
 
@@ -121,6 +124,12 @@ impl Member {
     #[must_use]
     pub fn frames(&self) -> &[u64; BUCKETS] {
         &self.frames
+    }
+
+    /// Frames of each bucket that it handed to the bucket's worker since its start.
+    #[must_use]
+    pub fn handed(&self) -> &[u64; BUCKETS] {
+        &self.handed
     }
 
     /// Buckets that are its own now; not those on their way to it.
@@ -290,6 +299,7 @@ impl Member {
             let port = frame.port();
             if outbox.is_some_and(|outbox| outbox.put(io, &frame, port)) {
                 self.counters.handed += 1;
+                self.handed[usize::from(bucket)] += 1;
             } else {
                 lose(stats, &mut self.counters);
             }

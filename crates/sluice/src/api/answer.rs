@@ -123,6 +123,7 @@ fn worker_value(worker: &WorkerReport) -> Value {
     let ([busy, idle, sleeps, _], handover) = (worker.polls, worker.handover);
     json!({
         "connections": worker.connections, "occupancy": share(busy, idle), "sleeps": sleeps,
+        "buckets": worker.buckets, "bucketsCame": handover.buckets, "bucketsRefused": handover.refused,
         "handedOver": handover.handed, "takenOver": handover.taken, "handoverLost": handover.lost,
     })
 }

@@ -2,7 +2,7 @@
 
 use crate::run::shared::Shared;
 use anyhow::Result;
-use datapath::fleet::{Counters, Member};
+use datapath::fleet::{BUCKETS, Counters, Member};
 use datapath::stats::Stats;
 use datapath::worker::InspectionLoad;
 use packet::IoStats;
@@ -34,6 +34,8 @@ pub struct WorkerReport {
     pub connections: usize,
     /// Frames handed over and taken; nothing where it is the only one.
     pub handover: Counters,
+    /// Buckets of flows that are its own.
+    pub buckets: usize,
     /// Polls that found frames, polls that found none, sleeps, wakeups.
     pub polls: [u64; 4],
     /// Nanoseconds slept.
@@ -50,6 +52,7 @@ pub fn report(shared: &Shared) -> Result<Report> {
         let own = WorkerReport {
             connections: worker.conntrack().len(),
             handover: worker.member().map(Member::counters).unwrap_or_default(),
+            buckets: worker.member().map_or(BUCKETS, Member::buckets),
             ..WorkerReport::default()
         };
         Report {

@@ -174,6 +174,15 @@ fn worker(sample: &Sample, page: &mut Page) {
     workers().for_each(|(worker, report)| page.value(&[("worker", worker)], report.slept as f64 / 1e9));
     page.head("sluice_worker_connections", Gauge, "Connections that a worker tracks.");
     workers().for_each(|(worker, report)| page.value(&[("worker", worker)], report.connections));
+    page.head("sluice_worker_buckets", Gauge, "Parts of all flows, of 256, that are a worker's.");
+    workers().for_each(|(worker, report)| page.value(&[("worker", worker)], report.buckets));
+    let help =
+        "Moves of such parts to a worker: those that came, and those that an inspected connection forbade.";
+    page.head("sluice_bucket_moves_total", Counter, help);
+    for (worker, report) in workers() {
+        page.value(&[("worker", worker), ("outcome", "came")], report.handover.buckets);
+        page.value(&[("worker", worker), ("outcome", "refused")], report.handover.refused);
+    }
     let help = "Frames between workers: handed to another, taken from another, lost for want of room.";
     page.head("sluice_handover_frames_total", Counter, help);
     for (worker, report) in workers() {

@@ -8,6 +8,7 @@
 //!
 //! Nothing here is on the path of a packet. A step that fails is reported, retried, and never undoes what works.
 
+use super::balance::Balancer;
 use super::bell::{Reason, Waiter};
 use super::clock::Clock;
 use super::files::{Changed, Changes, Sources};
@@ -79,6 +80,8 @@ pub struct Control {
     pub changes: Changes,
     /// What the worker sees of DNS.
     pub learning: Learning,
+    /// Moves flows from busy workers to others.
+    pub balancer: Balancer,
 }
 
 impl Control {
@@ -90,7 +93,7 @@ impl Control {
         let mut reconciled = Instant::now();
         loop {
             if !self.learning.is_behind() {
-                waiter.wait(TICK);
+                waiter.wait(self.balancer.pause().unwrap_or(TICK));
             }
             self.learn(waiter);
             if waiter.take(Reason::Stop) {
@@ -120,6 +123,7 @@ impl Control {
                 reconciled = Instant::now();
             }
             self.forget();
+            self.balancer.tick();
             if heartbeat::is_alive(&self.shared.workers, &self.clock, HUNG) {
                 self.service.alive();
             }
@@ -199,6 +203,10 @@ impl Control {
         // First out of the snapshot, so that nothing is sent there any more.
         if policy_changed || !stale.is_empty() {
             self.publish(&stale);
+        }
+        if !stale.is_empty() {
+            // Connections on their way would not end with their port.
+            self.balancer.settle();
         }
         for id in &stale {
             self.ports.close(*id);

@@ -7,7 +7,7 @@ use super::{EVENT_RING, fqdn};
 use crate::config::Config;
 use afxdp::XskIo;
 use anyhow::Result;
-use datapath::fleet::{self, Fleet, PortOwners};
+use datapath::fleet::{self, Fleet, Mover, PortOwners};
 use datapath::learn::{self, LearnReader};
 use datapath::{DatapathConfig, SharedSnapshot};
 use flowlog::EventReader;
@@ -29,6 +29,8 @@ pub struct Crew {
     pub learnt: LearnReader,
     /// Where they look up whose a port is.
     pub owners: PortOwners,
+    /// Moves their buckets.
+    pub mover: Mover,
 }
 
 /// Starts a worker over each of `backends`. What is limited for the node is divided among them.
@@ -49,10 +51,10 @@ pub fn start(
     let settings = if several { fleet::share_of(&settings, count) } else { settings };
     let rings = 2 * count * count.saturating_sub(1).max(1);
     let ring_bytes = (RINGS / rings).clamp(RING.0, RING.1);
-    let Fleet { seats, owners, .. } =
+    let Fleet { seats, owners, mover, .. } =
         Fleet::new(fleet::Setup { workers: count, ring_bytes, seed, ..fleet::Setup::default() });
     let (learners, learnt) = learn::channels(count, fqdn::RING);
-    let mut crew = Crew { threads: Vec::new(), events: Vec::new(), learnt, owners };
+    let mut crew = Crew { threads: Vec::new(), events: Vec::new(), learnt, owners, mover };
     for (number, ((io, seat), learn)) in backends.into_iter().zip(seats).zip(learners).enumerate() {
         let (mut events, reader) = EventRing::new(EVENT_RING);
         if !config.flow_log.enabled {
