@@ -4,7 +4,7 @@
 mod fleet;
 mod support;
 
-use datapath::fleet::{BUCKETS, Balance, Counters, Seen};
+use datapath::fleet::{BUCKETS, Balance, Counters, Mover, Seen};
 use fleet::traffic::{Kind, Referee, Traffic};
 use fleet::{Delivery, Node, Rig, door};
 use packet::{Instant, Leg};
@@ -58,6 +58,36 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % bound
     }
+}
+
+/// Frames of each bucket, of all workers.
+fn counted(said: &[Arc<Mutex<Said>>]) -> [u64; BUCKETS] {
+    let mut sum = [0; BUCKETS];
+    for said in said {
+        let said = said.lock().expect("nobody panicked");
+        sum.iter_mut().zip(said.frames).for_each(|(sum, frames)| *sum += frames);
+    }
+    sum
+}
+
+/// Begins to move what should, unless that is inspected: then the next best. Answers whether there was something.
+fn move_one(
+    mover: &mut Mover,
+    balance: &mut Balance,
+    seen: &Seen,
+    said: &[Arc<Mutex<Said>>],
+    now: Instant,
+) -> bool {
+    while let Some(choice) = balance.choose(seen, now) {
+        let inspected = said[choice.from].lock().expect("nobody panicked").inspected.clone();
+        if !inspected.contains(&choice.bucket) {
+            mover.begin(choice.bucket, choice.to).expect("it stands still");
+            balance.rest(choice.bucket, now);
+            return true;
+        }
+        inspected.into_iter().for_each(|bucket| balance.rest(bucket, now));
+    }
+    false
 }
 
 /// Lets frames of worker 0's flows through until nothing moves any more. Answers what the members did, and the frames of
@@ -148,24 +178,11 @@ fn level(workers: usize, delivery: Delivery) -> (Vec<Counters>, Vec<u64>) {
             wait(&mut referee, &mut last);
         }
         // What came out may not be counted yet.
-        let counted = || {
-            let mut sum = [0; BUCKETS];
-            for said in &said {
-                let said = said.lock().expect("nobody panicked");
-                sum.iter_mut().zip(said.frames).for_each(|(sum, frames)| *sum += frames);
-            }
-            sum
-        };
-        let mut sum = counted();
+        let mut sum = counted(&said);
         while sum.iter().sum::<u64>() != traffic.frames {
-            assert!(
-                last.elapsed() < PATIENCE,
-                "each frame counts once: {} of {}",
-                sum.iter().sum::<u64>(),
-                traffic.frames
-            );
+            assert!(last.elapsed() < PATIENCE, "each frame counts once, of {}: {sum:?}", traffic.frames);
             std::thread::yield_now();
-            sum = counted();
+            sum = counted(&said);
         }
         let frames: [u64; BUCKETS] = core::array::from_fn(|bucket| sum[bucket] - before[bucket]);
         before = sum;
@@ -176,21 +193,10 @@ fn level(workers: usize, delivery: Delivery) -> (Vec<Counters>, Vec<u64>) {
         if fleet.mover.moving() > 0 {
             continue;
         }
-        let now = Instant::from_secs(look);
         let seen = Seen { owners, frames, stay: [false; BUCKETS], other: Vec::new() };
-        let mut chosen = balance.choose(&seen, now);
-        while let Some(choice) = chosen {
-            let stay = said[choice.from].lock().expect("nobody panicked").inspected.clone();
-            if !stay.contains(&choice.bucket) {
-                fleet.mover.begin(choice.bucket, choice.to).expect("it stands still");
-                balance.rest(choice.bucket, now);
-                moves += 1;
-                break;
-            }
-            stay.into_iter().for_each(|bucket| balance.rest(bucket, now));
-            chosen = balance.choose(&seen, now);
-        }
-        quiet = if chosen.is_none() { quiet + 1 } else { 0 };
+        let moved = move_one(&mut fleet.mover, &mut balance, &seen, &said, Instant::from_secs(look));
+        moves += u64::from(moved);
+        quiet = if moved { 0 } else { quiet + 1 };
         if quiet == 20 {
             break;
         }

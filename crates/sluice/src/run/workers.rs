@@ -63,7 +63,8 @@ impl Workers {
     }
 
     /// Walks over the connections of all workers, `CHUNK` at a time, so that no frame waits for long: `found` gets what `each`
-    /// made of them and says whether to go on. Connections that come during the walk may be missed; buckets do not move meanwhile.
+    /// made of them and says whether to go on. Connections that come during the walk may be missed; no bucket moves
+    /// meanwhile, so none is missed that was there.
     ///
     /// # Errors
     /// When a worker is gone or does not answer in time, and those of `found`.
@@ -126,7 +127,9 @@ impl Workers {
             if begun.elapsed() >= PATIENCE {
                 return false;
             }
-            self.mover().map(|mut mover| mover.tend());
+            if let Some(mut mover) = self.mover() {
+                mover.tend();
+            }
             std::thread::sleep(PAUSE);
         }
         true
