@@ -98,13 +98,17 @@ impl<I: PacketIo> Worker<I> {
             }
             let known = parses.iter().take(frames);
             pipeline.conntrack.warm(known.filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
-            if let Some(member) = member
-                && !member.all_ours(parses.iter().take(frames))
-            {
-                pipeline.process_own(io, snapshot, member, burst, parses.as_slice(), now);
-            } else {
-                for (frame, parse) in burst.drain().zip(parses.iter()) {
-                    pipeline.process(io, snapshot, frame, parse, now);
+            match member {
+                Some(member) if !member.all_ours(parses.iter().take(frames)) => {
+                    pipeline.process_own(io, snapshot, member, burst, parses.as_slice(), now);
+                }
+                _ => {
+                    if let Some(member) = member {
+                        member.count(parses.iter().take(frames));
+                    }
+                    for (frame, parse) in burst.drain().zip(parses.iter()) {
+                        pipeline.process(io, snapshot, frame, parse, now);
+                    }
                 }
             }
         }

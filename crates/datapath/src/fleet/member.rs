@@ -223,19 +223,20 @@ impl Member {
     }
 
     /// Whether all frames of the burst are this worker's, and none needs a second look: the rule where somebody steers.
-    /// Then they are counted.
     #[inline]
-    pub(crate) fn all_ours<'a>(&mut self, parses: impl Iterator<Item = &'a Parse> + Clone) -> bool {
-        let ours = self.released == 0
-            && parses.clone().all(|parse| {
+    pub(crate) fn all_ours<'a>(&self, mut parses: impl Iterator<Item = &'a Parse>) -> bool {
+        self.released == 0
+            && parses.all(|parse| {
                 fragment_of(parse).is_none() && parse.flow.as_ref().is_none_or(|(_, hash)| self.owns(*hash))
-            });
-        if ours {
-            for (_, hash) in parses.filter_map(|parse| parse.flow.as_ref()) {
-                self.frames[usize::from(bucket_of(*hash))] += 1;
-            }
+            })
+    }
+
+    /// Counts the frames of a burst that are [all this worker's](Self::all_ours).
+    #[inline(never)]
+    pub(crate) fn count<'a>(&mut self, parses: impl Iterator<Item = &'a Parse>) {
+        for (_, hash) in parses.filter_map(|parse| parse.flow.as_ref()) {
+            self.frames[usize::from(bucket_of(*hash))] += 1;
         }
-        ours
     }
 
     /// Gives back a frame that this worker is to process.
