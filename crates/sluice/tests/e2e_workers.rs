@@ -252,6 +252,12 @@ fn busy_flows_of_one_worker_move_to_the_other_and_nothing_is_lost() {
     let Some(mut lab) = guarded_server_and(test, &["client", "server"]) else { return };
     lab.start_agent(options("drop").workers(2)).expect("the agent starts");
     let server = lab.pod("lab/server").ipv4();
+    // The two servers have the same number, and one that listens was waited for.
+    for kind in ["tcp", "udp"] {
+        support::eventually("the server answers", support::LIMIT, || {
+            lab.ask("lab/client", kind, server, 7, 100) == "ok"
+        });
+    }
     // The hash is keyed anew at each start. Whose a flow is shows in whose connections it becomes one of.
     let (mut busy, mut flows, mut others) = (None, Vec::new(), Vec::new());
     let mut before = of_each(&status(&lab), "connections");
