@@ -6,11 +6,11 @@ mod support;
 
 use datapath::fleet::{BUCKETS, Balance, Counters, Mover, Seen};
 use fleet::traffic::{Kind, Referee, Traffic};
-use fleet::{Delivery, Node, Rig, door};
+use fleet::{Delivery, Node, PATIENCE, Rig};
 use packet::{Instant, Leg};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant as Clock};
+use std::time::Instant as Clock;
 
 const FLOWS: u16 = 300;
 /// So many of them are inspected, and stay.
@@ -27,9 +27,6 @@ const INTERVAL: u64 = 2_000;
 const ON_THE_WAY: u64 = 400;
 
 const BUFFERS: usize = 1024;
-
-/// How long the traffic may stand still.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a worker says after each poll.
 struct Said {
@@ -120,22 +117,9 @@ fn level(workers: usize, delivery: Delivery) -> (Vec<Counters>, Vec<u64>) {
         ..datapath::fleet::Setup::default()
     });
     let mut last = Clock::now();
-    let wait = |referee: &mut Referee, last: &mut Clock| match sent.try_recv() {
-        Ok(frame) => {
-            referee.check(&frame);
-            *last = Clock::now();
-        }
-        Err(_) => {
-            assert!(last.elapsed() < PATIENCE, "{} frames came out, and no more", referee.seen);
-            std::thread::yield_now();
-        }
-    };
-    let inject = |fleet: &mut datapath::fleet::Fleet, arrivals: Vec<fleet::Arrival>| {
-        for (port, frame) in arrivals {
-            fleet.steerers.iter_mut().for_each(|steerer| steerer.refresh());
-            let at = door(delivery, fleet, workers, port, &frame);
-            feeds[at].send((port, frame)).expect("the worker runs");
-        }
+    let wait = |referee: &mut Referee, last: &mut Clock| fleet::watch(&sent, referee, last);
+    let inject = |fleet: &mut datapath::fleet::Fleet, arrivals| {
+        fleet::deliver(delivery, fleet, workers, &feeds, arrivals);
     };
     // Every connection begins with a frame of its client; the busy ones are worker 0's.
     let (mut busy, mut inspected) = (Vec::new(), 0);

@@ -7,11 +7,11 @@ mod support;
 use datapath::fleet::{BUCKETS, Counters};
 use datapath::stats::Stats;
 use fleet::traffic::{Kind, Referee, Traffic};
-use fleet::{Delivery, Node, Rig, door};
+use fleet::{Delivery, Node, PATIENCE, Rig};
 use packet::{Instant, Leg};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant as Clock};
+use std::time::Instant as Clock;
 
 const FLOWS: u16 = 300;
 
@@ -19,9 +19,6 @@ const FLOWS: u16 = 300;
 const ON_THE_WAY: u64 = 400;
 
 const BUFFERS: usize = 1024;
-
-/// How long the traffic may stand still.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 fn run(worker: &mut Node, start: Clock, stop: &AtomicBool) {
     while !stop.load(Ordering::Acquire) {
@@ -68,22 +65,9 @@ fn busy(
 
     let (mut traffic, mut referee, mut random) = (Traffic::new(FLOWS, 0), Referee::new(FLOWS), Random(7));
     let (mut moved, mut last) = (0, Clock::now());
-    let wait = |referee: &mut Referee, last: &mut Clock| match sent.try_recv() {
-        Ok(frame) => {
-            referee.check(&frame);
-            *last = Clock::now();
-        }
-        Err(_) => {
-            assert!(last.elapsed() < PATIENCE, "{} frames came out, and no more", referee.seen);
-            std::thread::yield_now();
-        }
-    };
-    let inject = |fleet: &mut datapath::fleet::Fleet, arrivals: Vec<fleet::Arrival>| {
-        for (port, frame) in arrivals {
-            fleet.steerers.iter_mut().for_each(|steerer| steerer.refresh());
-            let at = door(delivery, fleet, workers, port, &frame);
-            feeds[at].send((port, frame)).expect("the worker runs");
-        }
+    let wait = |referee: &mut Referee, last: &mut Clock| fleet::watch(&sent, referee, last);
+    let inject = |fleet: &mut datapath::fleet::Fleet, arrivals| {
+        fleet::deliver(delivery, fleet, workers, &feeds, arrivals);
     };
     // Every connection begins with a frame of its client, before anything else is said about it.
     for flow in 0..FLOWS {

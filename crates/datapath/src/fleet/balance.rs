@@ -103,7 +103,7 @@ impl Balance {
             let may = |bucket: &usize| {
                 owners[*bucket] == from.1 && !stay[*bucket] && self.rests[*bucket].until <= now
             };
-            let larger = |bucket: &usize| (from.0 - frames[*bucket]).max(to.0 + frames[*bucket]);
+            let larger = |bucket: &usize| from.0.saturating_sub(frames[*bucket]).max(to.0 + frames[*bucket]);
             if let Some(bucket) = (0..BUCKETS).filter(may).min_by_key(larger)
                 && larger(&bucket) + worth <= from.0
             {

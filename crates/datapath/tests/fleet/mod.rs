@@ -14,11 +14,42 @@ use packet::packet::proto;
 use packet::{Burst, Frame, IoError, IoStats, PacketIo, PortId};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant as Clock};
+use traffic::Referee;
 
 /// The port that DNS is spoken on: connections to it are inspected.
 pub const DNS: u16 = 53;
 
 pub type Arrival = (PortId, Vec<u8>);
+
+/// How long the traffic may stand still.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Checks the next frame that came out, or lets others run; `last` is when one came out.
+pub fn watch(sent: &Receiver<Vec<u8>>, referee: &mut Referee, last: &mut Clock) {
+    if let Ok(frame) = sent.try_recv() {
+        referee.check(&frame);
+        *last = Clock::now();
+    } else {
+        assert!(last.elapsed() < PATIENCE, "{} frames came out, and no more", referee.seen);
+        std::thread::yield_now();
+    }
+}
+
+/// Puts frames on the wires of the workers that they arrive at.
+pub fn deliver(
+    delivery: Delivery,
+    fleet: &mut Fleet,
+    workers: usize,
+    feeds: &[Sender<Arrival>],
+    arrivals: Vec<Arrival>,
+) {
+    for (port, frame) in arrivals {
+        fleet.steerers.iter_mut().for_each(|steerer| steerer.refresh());
+        let at = door(delivery, fleet, workers, port, &frame);
+        feeds[at].send((port, frame)).expect("the worker runs");
+    }
+}
 
 /// Ports in memory whose other side is a queue in each direction: what is put into `feed` is on the wire.
 pub struct Wire {

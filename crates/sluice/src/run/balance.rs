@@ -167,12 +167,12 @@ fn since(before: &[Counts], now: &[Counts], owners: [usize; BUCKETS]) -> Seen {
     let (mut frames, mut handed, mut other) = ([0; BUCKETS], [0; BUCKETS], Vec::new());
     for (now, before) in now.iter().zip(before) {
         for (bucket, (now, before)) in now.buckets.iter().zip(&*before.buckets).enumerate() {
-            frames[bucket] += now[0] - before[0];
-            handed[bucket] += now[1] - before[1];
+            frames[bucket] += now[0].saturating_sub(before[0]);
+            handed[bucket] += now[1].saturating_sub(before[1]);
         }
-        other.push(now.ports - before.ports);
+        other.push(now.ports.saturating_sub(before.ports));
     }
-    let stay = core::array::from_fn(|bucket| handed[bucket] * HANDED < frames[bucket]);
+    let stay = core::array::from_fn(|bucket| handed[bucket].saturating_mul(HANDED) < frames[bucket]);
     Seen { owners, frames, stay, other }
 }
 
