@@ -4,7 +4,7 @@
 #   scripts/install-tansu.sh
 #
 # Nobody packages it, so it is compiled from its sources: some 530 crates without optimisation or debug information, ten
-# minutes on one core, five on two. That happens once; later runs find it. `scripts/setup.sh test` calls this. The tests
+# minutes on one core, five on two. That happens once; later runs find it. `scripts/setup.sh broker` calls this. The tests
 # look for it in PATH and in the folder of the other peers; without it they say SKIPPED and leave that part out.
 # SLUICE_PEERS is that folder (default /opt/sluice-peers), CARGO_TARGET_DIR where to build (default: a temporary folder).
 set -eu

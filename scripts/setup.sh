@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building, running or testing Sluice needs and this machine lacks, and says what it does.
 #
-#   scripts/setup.sh [build] [demo] [test] [bench]     the groups wanted; all but bench when none is named
+#   scripts/setup.sh [build] [demo] [test] [broker] [bench]     the groups wanted; all but bench when none is named
 #   scripts/setup.sh --list GROUP...                   only print what each group needs
 #   scripts/setup.sh --remove-bench-source             undo what `bench` added to the package sources
 #
@@ -56,6 +56,7 @@ group() {
         build) echo "$BUILD" ;;
         demo) echo "$DEMO" ;;
         test) echo "$TEST" ;;
+        broker) echo "$BUILD" ;;
         bench) echo "$BENCH" ;;
         *) echo "setup: unknown group: $1" >&2; usage >&2; exit 2 ;;
     esac
@@ -192,7 +193,7 @@ for argument in "$@"; do
         *) group "$argument" >/dev/null; groups="$groups $argument" ;;
     esac
 done
-[ -n "$groups" ] || groups="build demo test"
+[ -n "$groups" ] || groups="build demo test broker"
 
 wanted=""
 missing=""
@@ -247,6 +248,7 @@ case " $groups " in
         install_peers
         ;;
 esac
-case " $groups " in *" test "*) install_axe; install_tansu ;; esac
+case " $groups " in *" test "*) install_axe ;; esac
+case " $groups " in *" broker "*) install_tansu ;; esac
 case " $groups " in *" bench "*) install_bench_netperf; install_bench_envoy ;; esac
 say "all there ($groups )"

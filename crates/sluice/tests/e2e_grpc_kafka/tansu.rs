@@ -48,7 +48,7 @@ fn fill(lab: &Lab) {
 /// The broker with its topics, behind the rules.
 fn broker(test: &str) -> Option<Lab> {
     let Some(tansu) = messages::tansu() else {
-        kit::skip(test, "tansu (scripts/install-tansu.sh compiles it, which scripts/setup.sh test does)");
+        kit::skip(test, "tansu (scripts/install-tansu.sh compiles it, which scripts/setup.sh broker does)");
         return None;
     };
     let mut lab = kit::pods(test, &[Speaks::Kafka])?;

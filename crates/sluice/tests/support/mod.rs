@@ -11,6 +11,8 @@ use sluice::testbed::{AgentOptions, Proc, Routing, TestBed, exec, prereq, server
 
 /// Beyond every client's own limit.
 pub const LIMIT: Duration = Duration::from_secs(60);
+/// The same for clients that move much: they end by themselves when nothing moves for 20 s, and may be slow.
+pub const BULK_LIMIT: Duration = Duration::from_secs(300);
 /// Within this a changed file must be in force.
 pub const RELOAD: Duration = Duration::from_secs(5);
 
@@ -111,8 +113,14 @@ impl Lab {
     /// Runs one of the small clients in a pod; its last line of JSON.
     #[track_caller]
     pub fn peer(&self, pod: &str, args: &[&str]) -> Value {
+        self.peer_within(LIMIT, pod, args)
+    }
+
+    /// The same with another limit.
+    #[track_caller]
+    pub fn peer_within(&self, limit: Duration, pod: &str, args: &[&str]) -> Value {
         let mut command = servers::peer(&self.bed, self.pod(pod), args).expect("a peer");
-        let output = exec::run(&mut command, LIMIT).expect("the peer runs");
+        let output = exec::run(&mut command, limit).expect("the peer runs");
         last_json(&output.stdout).unwrap_or_else(|| panic!("{pod} {args:?}: {}", output.text()))
     }
 
