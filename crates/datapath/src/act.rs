@@ -47,7 +47,7 @@ impl Action {
 }
 
 impl Pipeline {
-    /// Carries out `action` on `frame`.
+    /// Carries out `action` on `frame`. `more` answers whether the next frame of the burst goes on with its stream.
     #[inline(always)]
     pub(crate) fn act<I: PacketIo>(
         &mut self,
@@ -56,6 +56,7 @@ impl Pipeline {
         frame: Frame,
         parsed: Option<&Parsed>,
         action: Action,
+        more: impl FnOnce() -> bool,
         now: Instant,
     ) {
         match (action, parsed) {
@@ -63,7 +64,7 @@ impl Pipeline {
                 self.forward(io, snapshot, frame, packet, out, checksum, now);
             }
             (Action::Inspect(at), Some(Parsed::Ip(packet))) => {
-                self.inspect(io, snapshot, frame, packet, at, now);
+                self.inspect(io, snapshot, frame, packet, at, more(), now);
             }
             (Action::Drop(dropped), _) => self.drop_frame(io, snapshot, frame, parsed, dropped, now),
             (Action::AnswerArp, Some(Parsed::Arp(arp))) => {

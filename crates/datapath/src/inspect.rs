@@ -23,9 +23,9 @@ use crate::config::MidStream;
 use crate::conntrack::ConnId;
 use crate::events;
 use crate::judge::Judgement;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Parse, Pipeline};
 use crate::snapshot::Snapshot;
-use crate::splice::{Arrival, Drive, Ends, Held, Segment, Splice};
+use crate::splice::{Arrival, Drive, Ends, Segment, Splice};
 use crate::track::Dropped;
 use crate::verify::Completion;
 use core::cmp::Reverse;
@@ -33,13 +33,16 @@ use flowlog::event::MessageVerdict;
 use flowlog::{CloseReason, Detail, DropReason, EventKind};
 use l7::{End, Inspector, Settings, Side, dns, http, kafka, tls};
 use packet::packet::proto;
-use packet::{Frame, Instant, L4, Leg, Packet, PacketIo};
+use packet::{Frame, Instant, L4, Leg, Packet, PacketIo, Parsed};
 use policy::{DenyReason, L7Kind};
 use speaker::Speaker;
 use table::{Inspection, Protocol};
 
 /// Frames that may wait on all connections of a worker together. Beyond it bytes are copied at once.
 const MAX_FRAMES: usize = 512;
+
+/// Frames of a stream that are passed on together.
+const MAX_TURN: usize = 8;
 
 /// Timers of inspected connections run per poll.
 const TIMERS_PER_POLL: usize = 64;
@@ -108,6 +111,17 @@ pub(crate) struct Inspected {
     pub(crate) completion: Completion,
 }
 
+/// Whether a segment has bytes or ends its stream, so that it takes its turn in it.
+fn speaks(packet: &Packet) -> bool {
+    matches!(packet.l4_header, L4::Tcp(tcp) if tcp.payload_len > 0 || tcp.flags.fin())
+}
+
+/// Whether `next` in the burst goes on with the stream of the frame before it.
+pub(crate) fn goes_on(parse: &Parse, next: &Parse) -> bool {
+    let (Some((flow, hash)), Some((next_flow, next_hash))) = (&parse.flow, &next.flow) else { return false };
+    hash == next_hash && flow == next_flow && matches!(&next.parsed, Ok(Parsed::Ip(packet)) if speaks(packet))
+}
+
 impl Pipeline {
     /// Begins to inspect a connection.
     pub(crate) fn begin_inspection(&mut self, id: ConnId, plan: Plan) -> Result<(), DropReason> {
@@ -170,7 +184,8 @@ impl Pipeline {
         }
     }
 
-    /// A frame of an inspected connection: consumed on return.
+    /// A frame of an inspected connection: consumed on return. `more`: the next frame of the burst goes on with its stream,
+    /// and what is decided may wait for it.
     #[inline(never)]
     pub(crate) fn inspect<I: PacketIo>(
         &mut self,
@@ -179,9 +194,13 @@ impl Pipeline {
         frame: Frame,
         packet: &Packet,
         at: Inspected,
+        more: bool,
         now: Instant,
     ) {
         let slot = self.conntrack.get(at.id).verdict.inspection;
+        if !speaks(packet) || self.inspections.turn.is_of_another(slot, side_of(at.leg)) {
+            self.end_turn(io, snapshot, now);
+        }
         if packet.fragment.is_some() && packet.proto == proto::TCP {
             // TCP avoids fragments (RFC 1191), and a part of a segment can be neither summed nor judged.
             let reason = DropReason::L7(l7::Anomaly::SegmentFragment);
@@ -195,7 +214,7 @@ impl Pipeline {
             (Protocol::Stream(_), L4::Tcp(tcp)) => {
                 let Inspected { leg, completion, .. } = at;
                 let segment = Segment { side: side_of(leg), frame, packet: *packet, tcp, completion };
-                self.segment(io, snapshot, &mut inspection, segment, at.id, now);
+                self.segment(io, snapshot, &mut inspection, segment, at.id, more, now);
             }
             _ => self.datagram(io, snapshot, &mut inspection, frame, packet, at, now),
         }
@@ -209,9 +228,11 @@ impl Pipeline {
         inspection: &mut Inspection,
         segment: Segment,
         id: ConnId,
+        more: bool,
         now: Instant,
     ) {
         let side = segment.side;
+        let slot = self.conntrack.get(id).verdict.inspection;
         let (packet, is_reply) = (segment.packet, side == Side::Server);
         let ends = self.ends(id);
         let Inspection { protocol: Protocol::Stream(splice), plan, asked, ports, counted, .. } = inspection
@@ -231,18 +252,10 @@ impl Pipeline {
                 Some(splice.arrive(io, segment, scratch, drive))
             })
         };
-        let mut fresh = None;
         while let Some(arrived) = arrival {
             match arrived {
                 Arrival::Waits => {}
-                Arrival::Turn(held) => match &fresh {
-                    None => fresh = Some((side, held)),
-                    Some(_) => {
-                        if let Some((side, first)) = fresh.replace((side, held)) {
-                            splice.queue(side, first);
-                        }
-                    }
-                },
+                Arrival::Turn(held) => self.inspections.turn.push(slot, side, held),
                 Arrival::Over(frame) => {
                     self.stats.answered += 1;
                     io.release(frame);
@@ -258,11 +271,12 @@ impl Pipeline {
                     self.drop_packet(io, snapshot, frame, &packet, dropped, now);
                 }
                 Arrival::Ended(end, held) => {
-                    self.end(snapshot, splice, id, end, now);
-                    if let Some(held) = held {
-                        let first = fresh.replace((side, held));
-                        first.into_iter().for_each(|(side, first)| splice.queue(side, first));
+                    if self.inspections.turn.len() > 0 {
+                        // What was decided before.
+                        self.pass_on(io, snapshot, splice, &ends, may_hold, now);
                     }
+                    self.end(snapshot, splice, id, end, now);
+                    held.into_iter().for_each(|held| self.inspections.turn.push(slot, side, held));
                     break;
                 }
             }
@@ -273,7 +287,35 @@ impl Pipeline {
                 splice.arrive_late(io, side, scratch, drive)
             });
         }
-        self.settle(io, snapshot, inspection, id, fresh, now);
+        if !more || splice.is_closing() || self.inspections.turn.len() >= MAX_TURN {
+            self.settle(io, snapshot, inspection, id, now);
+        }
+    }
+
+    /// Passes on what is decided of a connection, the frames of the turn behind what waits already: the turn is of this
+    /// connection, or none, since who takes up another ends it.
+    fn pass_on<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        splice: &mut Splice,
+        ends: &Ends,
+        may_hold: [bool; 2],
+        now: Instant,
+    ) {
+        let mut fresh = self.inspections.turn.take();
+        self.relay(io, snapshot, splice, ends, &mut fresh, may_hold, now);
+        self.inspections.turn.give_back(fresh.frames);
+    }
+
+    /// Passes on what waited for the next frame of the burst.
+    pub(crate) fn end_turn<I: PacketIo>(&mut self, io: &mut I, snapshot: &Snapshot, now: Instant) {
+        let Some(slot) = self.inspections.turn.slot() else { return };
+        self.with_inspection(io, snapshot, slot, now, |_, _, _, _| {});
+        // Those of a connection that is gone.
+        let mut fresh = self.inspections.turn.take();
+        fresh.frames.drain(..).for_each(|held| io.release(held.into_frame()));
+        self.inspections.turn.give_back(fresh.frames);
     }
 
     /// Runs `work` with what a protocol may use.
@@ -334,7 +376,6 @@ impl Pipeline {
         snapshot: &Snapshot,
         inspection: &mut Inspection,
         id: ConnId,
-        fresh: Option<(Side, Held)>,
         now: Instant,
     ) {
         let ends = self.ends(id);
@@ -342,7 +383,7 @@ impl Pipeline {
         let shares = &self.inspections.shares;
         let may_hold = inspection.ports.map(|port| shares.may_hold(port, MAX_FRAMES));
         let Inspection { protocol: Protocol::Stream(splice), cut, queued, .. } = inspection else { return };
-        self.relay(io, snapshot, splice, &ends, fresh, may_hold, now);
+        self.pass_on(io, snapshot, splice, &ends, may_hold, now);
         if splice.is_closing() && !*cut && splice.is_said() {
             *cut = true;
             splice.drain_frames().for_each(|frame| io.release(frame));
@@ -422,7 +463,7 @@ impl Pipeline {
         let Some(mut inspection) = self.inspections.take(slot) else { return };
         if let Some(id) = self.conntrack.resolve(inspection.conn) {
             work(self, io, &mut inspection, id);
-            self.settle(io, snapshot, &mut inspection, id, None, now);
+            self.settle(io, snapshot, &mut inspection, id, now);
         }
         self.inspections.put_back(slot, inspection);
     }

@@ -12,7 +12,7 @@ use crate::classify::{Class, classify};
 use crate::config::DatapathConfig;
 use crate::conntrack::Conntrack;
 use crate::fragments::FragmentTable;
-use crate::inspect::{Inspected, Inspections};
+use crate::inspect::{self, Inspected, Inspections};
 use crate::snapshot::Snapshot;
 use crate::stats::Stats;
 use crate::tap::Taps;
@@ -83,7 +83,9 @@ impl Pipeline {
         to.flow = flow.map(|key| (key, self.conntrack.hash(&key)));
     }
 
-    /// Stages 2 to 7: decides about one frame and acts on it. The frame is sent, answered or released on return.
+    /// Stages 2 to 7: decides about one frame and acts on it. The frame is sent, answered or released on return, or waits
+    /// with its stream for the next one of the burst, whose `rest` this is, until [`end_turn`](Self::end_turn) at the
+    /// latest.
     ///
     /// Inlined down to what most frames need, so that an answer of many bytes (a drop says much) is not passed from
     /// stage to stage in memory.
@@ -94,6 +96,7 @@ impl Pipeline {
         snapshot: &Snapshot,
         frame: Frame,
         parse: &Parse,
+        rest: &[Parse],
         now: Instant,
     ) {
         self.stats.received += 1;
@@ -101,7 +104,8 @@ impl Pipeline {
             return self.process_tapped(io, snapshot, frame, parse, now);
         }
         let action = self.decide(io, snapshot, &frame, parse, now);
-        self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, now);
+        let more = || rest.first().is_some_and(|next| inspect::goes_on(parse, next));
+        self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, more, now);
     }
 
     #[inline(always)]

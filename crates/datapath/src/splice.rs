@@ -33,7 +33,7 @@ pub(crate) use arrive::{Arrival, Segment, payload_of};
 use flowlog::DropReason;
 use l7::{Anomaly, Context, End, Inspector, Judge, Settings, Side, Step};
 use packet::{FlowKey, Instant, Tcp};
-pub(crate) use relay::Ends;
+pub(crate) use relay::{Ends, Fresh};
 use std::time::Duration;
 pub(crate) use stream::Held;
 use stream::{Stream, Voice};

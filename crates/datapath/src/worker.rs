@@ -100,17 +100,20 @@ impl<I: PacketIo> Worker<I> {
             pipeline.conntrack.warm(known.filter_map(|parse| parse.flow.map(|(_, hash)| hash)));
             match member {
                 Some(member) if !member.all_ours(parses.iter().take(frames)) => {
-                    pipeline.process_own(io, snapshot, member, burst, parses.as_slice(), now);
+                    pipeline.process_own(io, snapshot, member, burst, &parses[..frames], now);
                 }
                 _ => {
                     if let Some(member) = member {
                         member.count(parses.iter().take(frames));
                     }
-                    for (frame, parse) in burst.drain().zip(parses.iter()) {
-                        pipeline.process(io, snapshot, frame, parse, now);
+                    let mut known = parses[..frames].iter();
+                    for frame in burst.drain() {
+                        let Some(parse) = known.next() else { break };
+                        pipeline.process(io, snapshot, frame, parse, known.as_slice(), now);
                     }
                 }
             }
+            pipeline.end_turn(io, snapshot, now);
         }
         sweep.run(pipeline, io, snapshot, now);
         pipeline.tend_inspections(io, snapshot, now);
@@ -260,9 +263,11 @@ impl Pipeline {
         parses: &[Parse],
         now: Instant,
     ) {
-        for (frame, parse) in burst.drain().zip(parses) {
+        let mut known = parses.iter();
+        for frame in burst.drain() {
+            let Some(parse) = known.next() else { break };
             if let Some(frame) = member.keep(io, &mut self.stats, frame, parse) {
-                self.process(io, snapshot, frame, parse, now);
+                self.process(io, snapshot, frame, parse, known.as_slice(), now);
             }
         }
     }

@@ -3,10 +3,14 @@
 #[path = "splice/node.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod node;
+#[path = "splice/rng.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod rng;
 
 use node::{CLIENT, GATEWAY_MAC, Node, Rules, SERVER, mac_of};
 use packet::testing::{tcp, udp, with_macs};
 use packet::{Parsed, PortId, TcpFlags};
+use rng::Rng;
 
 const CLIENT_IP: &str = "10.0.0.1";
 const SERVER_IP: &str = "10.0.0.2";
@@ -76,4 +80,71 @@ fn a_refused_datagram_leaves_nothing_in_a_stream() {
 
     let (answers, passed) = ask(&mut node, "allowed.example");
     assert_eq!((answers.len(), passed), (0, vec![question(7, "allowed.example")]));
+}
+
+/// Segments of three connections arrive in one burst, in any order: of each the server reads what its client said.
+#[test]
+fn connections_of_one_burst_stay_apart() {
+    (0..100).for_each(three_connections);
+}
+
+fn three_connections(seed: u64) {
+    const CLIENTS: [u16; 3] = [4000, 4001, 4002];
+    const PARTS: usize = 6;
+    let mut node = Node::new(Rules::Http, 4096);
+    let say = |node: &mut Node, port: u16, flags, seq, ack, text: &[u8]| {
+        let frame = tcp(CLIENT_IP, SERVER_IP, port, 80, flags, seq, ack, text);
+        node.arrive(CLIENT, &with_macs(frame, mac_of(CLIENT), GATEWAY_MAC));
+    };
+    let answer = |node: &mut Node, port: u16, flags, seq, ack| {
+        let frame = tcp(SERVER_IP, CLIENT_IP, 80, port, flags, seq, ack, b"");
+        node.arrive(SERVER, &with_macs(frame, mac_of(SERVER), GATEWAY_MAC));
+    };
+    for port in CLIENTS {
+        say(&mut node, port, TcpFlags::SYN, 100, 0, b"");
+        node.poll();
+        answer(&mut node, port, TcpFlags::SYN | TcpFlags::ACK, 500, 101);
+        node.poll();
+    }
+    node.sent(SERVER);
+    // As long for each.
+    let text = |port: u16| {
+        let request = format!("GET /allowed/{port} HTTP/1.1\r\nHost: {port}.example\r\n\r\n");
+        request.repeat(2).into_bytes()
+    };
+    let len = text(CLIENTS[0]).len();
+    let size = len.div_ceil(PARTS);
+    let mut order = Rng::new(seed);
+    let mut base = 101;
+    for round in 0..8 {
+        let mut said = [0; CLIENTS.len()];
+        while said.iter().any(|parts| *parts < PARTS) {
+            let who = order.below(CLIENTS.len());
+            let from = said[who] * size;
+            if from < len {
+                let part = &text(CLIENTS[who])[from..(from + size).min(len)];
+                say(&mut node, CLIENTS[who], TcpFlags::ACK, base + from as u32, 501, part);
+                said[who] += 1;
+            }
+        }
+        node.poll();
+        let mut read: [Vec<u8>; CLIENTS.len()] = Default::default();
+        for frame in node.sent(SERVER) {
+            let Ok(Parsed::Ip(packet)) = packet::parse(&frame, frame.len()) else {
+                panic!("parses: {frame:02x?}")
+            };
+            let from = packet.flow_key().expect("ports").src_port;
+            let who = CLIENTS.iter().position(|port| *port == from).expect("one of them");
+            read[who].extend_from_slice(&frame[usize::from(packet.payload)..packet.end as usize]);
+        }
+        base += len as u32;
+        for (read, port) in read.iter().zip(CLIENTS) {
+            let said = text(port);
+            let [read, said] = [&read[..], &said].map(String::from_utf8_lossy);
+            assert_eq!(read, said, "seed {seed}, round {round}, port {port}");
+            answer(&mut node, port, TcpFlags::ACK, 501, base);
+        }
+        node.poll();
+        node.sent(CLIENT);
+    }
 }

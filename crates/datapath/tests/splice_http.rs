@@ -92,3 +92,72 @@ fn no_bytes_pass_before_the_server_has_answered_the_syn() {
     wire.say(End::Client, &Say { at: Some(0), ..say(TcpFlags::ACK | TcpFlags::PSH, request) });
     assert!(wire.unseen(End::Server).iter().any(|seen| seen.payload == request));
 }
+
+/// What one end says.
+fn says(flags: u8, payload: &[u8]) -> Say {
+    Say { flags, window: 64_000, payload: payload.to_vec(), ..Say::default() }
+}
+
+/// A connection whose ends have greeted each other.
+fn greeted() -> Wire {
+    let mut wire = Wire::new(Rules::Http, [1, 2], false);
+    wire.say(End::Client, &says(TcpFlags::SYN, b""));
+    wire.say(End::Server, &says(TcpFlags::SYN | TcpFlags::ACK, b""));
+    wire.say(End::Client, &says(TcpFlags::ACK, b""));
+    wire.unseen(End::Client).clear();
+    wire.unseen(End::Server).clear();
+    wire
+}
+
+const REQUEST: &[u8] = b"GET /allowed/1 HTTP/1.1\r\nHost: s\r\n\r\n";
+
+/// The flags and bytes of all that came to the server.
+fn came(wire: &mut Wire) -> Vec<(u8, Vec<u8>)> {
+    wire.unseen(End::Server).drain(..).map(|seen: Seen| (seen.flags, seen.payload)).collect()
+}
+
+/// A head that ends in the next segment of its burst costs no segment more; one that ends later does.
+#[test]
+fn a_head_over_two_segments_of_one_burst_leaves_in_them() {
+    let text = REQUEST.repeat(2);
+    let (first, second) = text.split_at(REQUEST.len() + 10);
+    for together in [true, false] {
+        let mut wire = greeted();
+        if together {
+            wire.put(End::Client, &says(TcpFlags::ACK, first));
+        } else {
+            wire.say(End::Client, &says(TcpFlags::ACK, first));
+        }
+        wire.say(End::Client, &says(TcpFlags::ACK | TcpFlags::PSH, second));
+        let came = came(&mut wire);
+        let pieces: Vec<&[u8]> = came.iter().map(|(_, bytes)| &bytes[..]).collect();
+        let expected: &[&[u8]] = if together { &[first, second] } else { &[REQUEST, &REQUEST[..10], second] };
+        assert_eq!(pieces, expected, "together: {together}");
+    }
+}
+
+/// The segments of a burst have an order, whatever becomes of the later ones.
+#[test]
+fn what_was_allowed_passes_before_what_follows_it_in_its_burst() {
+    const ACK: u8 = TcpFlags::ACK;
+    const RST: u8 = TcpFlags::RST;
+    // What follows, and what comes to the server behind the request.
+    let followers = [
+        ("no HTTP", says(ACK, b"\x00\x01\x02\r\n\r\n"), vec![]),
+        ("a reset", says(RST | ACK, b""), vec![RST | ACK]),
+        ("a wrong checksum", Say { bad_checksum: true, ..says(ACK, REQUEST) }, vec![]),
+        ("an acknowledgement", says(ACK, b""), vec![ACK]),
+        ("the end", says(TcpFlags::FIN | ACK, b""), vec![TcpFlags::FIN | TcpFlags::PSH | ACK]),
+    ];
+    for (what, follower, behind) in followers {
+        let mut wire = greeted();
+        wire.put(End::Client, &says(ACK, REQUEST));
+        wire.say(End::Client, &follower);
+        let mut came = came(&mut wire);
+        assert!(!came.is_empty(), "{what}: the request came");
+        assert_eq!(came.remove(0), (ACK, REQUEST.to_vec()), "{what}");
+        assert!(came.iter().all(|(_, bytes)| bytes.is_empty()), "{what}: {came:?}");
+        let flags: Vec<u8> = came.iter().map(|(flags, _)| *flags).take(behind.len()).collect();
+        assert_eq!(flags, behind, "{what}");
+    }
+}

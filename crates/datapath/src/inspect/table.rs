@@ -5,10 +5,10 @@ use super::share::{Share, Shares};
 use crate::conntrack::ConnHandle;
 use crate::learn::LearnWriter;
 use crate::snapshot::Snapshot;
-use crate::splice::Splice;
+use crate::splice::{Fresh, Held, Splice};
 use crate::verify::Completion;
 use core::cmp::Reverse;
-use l7::dns;
+use l7::{Side, dns};
 use packet::{Frame, Instant, Packet, PortId};
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -72,6 +72,51 @@ impl std::ops::AddAssign for InspectionLoad {
     }
 }
 
+/// Frames that were taken in and not passed on yet, all of one stream. They are passed on together, so that a message
+/// that ends in the next frame of the burst does not cut this one in two. Empty between bursts.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// Where their inspection is.
+    slot: u32,
+    /// Who sent them.
+    side: Option<Side>,
+    frames: Vec<Held>,
+}
+
+impl Turn {
+    /// Whether frames of another stream wait.
+    pub(super) fn is_of_another(&self, slot: u32, side: Side) -> bool {
+        !self.frames.is_empty() && (self.slot, self.side) != (slot, Some(side))
+    }
+
+    /// Puts a frame behind those of its stream.
+    pub(super) fn push(&mut self, slot: u32, side: Side, held: Held) {
+        (self.slot, self.side) = (slot, Some(side));
+        self.frames.push(held);
+    }
+
+    /// Where the inspection of the waiting frames is, if some wait.
+    pub(super) fn slot(&self) -> Option<u32> {
+        (!self.frames.is_empty()).then_some(self.slot)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// The frames, to be [given back](Self::give_back) empty, and who sent them.
+    pub(super) fn take(&mut self) -> Fresh {
+        Fresh { side: self.side, frames: std::mem::take(&mut self.frames) }
+    }
+
+    /// Keeps the room for frames.
+    pub(super) fn give_back(&mut self, room: Vec<Held>) {
+        debug_assert!(room.is_empty(), "all were passed on");
+        self.frames = room;
+    }
+}
+
 /// All of them.
 #[derive(Default)]
 pub(crate) struct Inspections {
@@ -93,6 +138,8 @@ pub(crate) struct Inspections {
     pub(crate) scratch: Vec<u8>,
     /// What is kept for whom.
     pub(super) shares: Shares,
+    /// What waits for the next frame of the burst.
+    pub(super) turn: Turn,
 }
 
 impl Inspections {

@@ -29,6 +29,13 @@ impl Ends {
     }
 }
 
+/// Frames of one side that were taken in and are not among those that wait yet, in order.
+#[derive(Default)]
+pub(crate) struct Fresh {
+    pub(crate) side: Option<Side>,
+    pub(crate) frames: Vec<Held>,
+}
+
 impl Pipeline {
     /// Passes on what is decided on both streams, `fresh` behind what waits already, says what is owed, and acknowledges
     /// what has to be. `may_hold`: whether frames of client and server may go on waiting; else their bytes are taken over.
@@ -38,13 +45,13 @@ impl Pipeline {
         snapshot: &Snapshot,
         splice: &mut Splice,
         ends: &Ends,
-        mut fresh: Option<(Side, Held)>,
+        fresh: &mut Fresh,
         may_hold: [bool; 2],
         now: Instant,
     ) {
         for side in [Side::Client, Side::Server] {
-            let silent = fresh.as_ref().is_none_or(|(of, _)| *of != side);
-            if silent && splice.streams[index(side)].is_at_rest() {
+            let speaks = fresh.side == Some(side) && !fresh.frames.is_empty();
+            if !speaks && splice.streams[index(side)].is_at_rest() {
                 continue;
             }
             // What was taken over stands before what came later.
@@ -55,12 +62,16 @@ impl Pipeline {
                 // What waits from now on begins to wait now, though the stream may never have been without undecided bytes.
                 stream.hold_until = None;
             }
-            if let Some((_, held)) = fresh.take_if(|(of, _)| *of == side)
-                && let Some(rest) = self.relay_held(io, snapshot, splice, side, ends, held, now)
-            {
-                splice.queue(side, rest);
+            if speaks {
+                for held in fresh.frames.drain(..) {
+                    if let Some(rest) = self.relay_held(io, snapshot, splice, side, ends, held, now) {
+                        splice.queue(side, rest);
+                    }
+                    self.say_owed(io, snapshot, splice, side, ends, now);
+                }
+            } else {
+                self.say_owed(io, snapshot, splice, side, ends, now);
             }
-            self.say_owed(io, snapshot, splice, side, ends, now);
             // An end may have waited for what was put in before it.
             self.relay_decided(io, snapshot, splice, side, ends, now);
             let stream = &mut splice.streams[index(side)];

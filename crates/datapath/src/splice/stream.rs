@@ -61,6 +61,13 @@ pub(crate) struct Held {
     pub(super) fin: bool,
 }
 
+impl Held {
+    /// The frame, to be released.
+    pub(crate) fn into_frame(self) -> Frame {
+        self.frame
+    }
+}
+
 /// What to do with the segment that was taken in.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Intake {

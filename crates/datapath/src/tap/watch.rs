@@ -40,7 +40,7 @@ impl Pipeline {
         let tapped = self.tapped(snapshot, &frame, parse, &action, now);
         self.taps.decided(tapped);
         let (forwarded, outstanding) = (self.stats.forwarded, io.outstanding());
-        self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, now);
+        self.act(io, snapshot, frame, parse.parsed.as_ref().ok(), action, || false, now);
         let forwarded = self.stats.forwarded > forwarded;
         let stays = io.outstanding() >= outstanding;
         let Self { taps, events, .. } = self;
