@@ -84,8 +84,7 @@ impl Pipeline {
     }
 
     /// Stages 2 to 7: decides about one frame and acts on it. The frame is sent, answered or released on return, or waits
-    /// with its stream for the next one of the burst, whose `rest` this is, until [`end_turn`](Self::end_turn) at the
-    /// latest.
+    /// with its stream for the next one of the burst, whose `rest` this is, until the burst ends at the latest.
     ///
     /// Inlined down to what most frames need, so that an answer of many bytes (a drop says much) is not passed from
     /// stage to stage in memory.
