@@ -47,7 +47,7 @@ use crate::http::{Header, PREFACE};
 use crate::inspector::{Context, End, Inspector, MAX_UNDECIDED, Settings, Side, Step};
 
 use frame::{FrameHeader, Violation, kind, write_goaway, write_header};
-use hpack::{Encoder, Fields, Limits};
+use hpack::{Encoder, Limits};
 use peer::Peer;
 use streams::Streams;
 pub(crate) use upgrade::offered;
@@ -61,7 +61,8 @@ const KEPT_BLOCK: usize = 8 * 1024;
 /// HTTP/2 over cleartext, from the client's preface on.
 #[derive(Debug)]
 pub struct Http2 {
-    limits: Limits,
+    /// Octets of a header block.
+    max_block: usize,
     /// Whether the client's preface has passed.
     preface: bool,
     /// Whether it came to be by upgrade, so that the client speaks HTTP/2 before it has said anything.
@@ -76,8 +77,6 @@ pub struct Http2 {
     /// What is to be said to the client behind the server's first SETTINGS.
     waiting: Vec<u8>,
     ended: Option<End>,
-    /// The list decoded last.
-    fields: Fields,
     /// A block's fragments put together; a block re-encoded.
     block: Vec<u8>,
     /// The normal form of an odd path.
@@ -92,18 +91,18 @@ impl Http2 {
     pub fn new(settings: &Settings) -> Self {
         // A block of the largest size must fit into what is kept at hand.
         let list = settings.max_head.min(MAX_UNDECIDED - block::max_undecided(0));
+        let limits = Limits { list, fields: settings.max_headers };
         Self {
-            limits: Limits { list, fields: settings.max_headers },
+            max_block: limits.list,
             preface: false,
             upgraded: false,
-            client: Peer::default(),
-            server: Peer::default(),
+            client: Peer::new(limits),
+            server: Peer::new(limits),
             streams: Streams::default(),
             encoder: None,
             debt: 0,
             waiting: Vec::new(),
             ended: None,
-            fields: Fields::default(),
             block: Vec::new(),
             normal_path: Vec::new(),
             headers: Vec::new(),

@@ -33,7 +33,7 @@ const CONNECTIONS: u16 = 16;
 const STREAMS: u32 = 16;
 
 /// What is played, and how many units a round has.
-const WORKLOADS: [(&str, u64); 8] = [
+const WORKLOADS: [(&str, u64); 9] = [
     ("established, 1 flow", node::BURST as u64),
     ("established, 1000 flows", node::BURST as u64),
     ("new flow", node::BURST as u64),
@@ -42,6 +42,7 @@ const WORKLOADS: [(&str, u64); 8] = [
     ("exchange, HTTP policy", CONNECTIONS as u64),
     ("call of 16, L4 policy", STREAMS as u64),
     ("call of 16, HTTP policy", STREAMS as u64),
+    ("traced call of 16, HTTP policy", STREAMS as u64),
 ];
 
 /// The file.
@@ -89,8 +90,11 @@ fn play(workload: &str, rounds: u64) -> Result<(), String> {
         "refused" => frames(Node::with_new_flows(), rounds, Node::refused),
         "exchange, L4 policy" => exchanges(Rules::L4, rounds),
         "exchange, HTTP policy" => exchanges(Rules::Http, rounds),
-        "call of 16, L4 policy" => calls(Rules::L4, rounds),
-        "call of 16, HTTP policy" => calls(Rules::Grpc, rounds),
+        "call of 16, L4 policy" => calls(Rules::L4, Calls::new(Rules::L4, STREAMS), rounds),
+        "call of 16, HTTP policy" => calls(Rules::Grpc, Calls::new(Rules::Grpc, STREAMS), rounds),
+        "traced call of 16, HTTP policy" => {
+            calls(Rules::Grpc, Calls::new(Rules::Grpc, STREAMS).traced(), rounds);
+        }
         _ => return Err(format!("no workload `{workload}`")),
     }
     Ok(())
@@ -118,8 +122,7 @@ fn exchanges(rules: Rules, rounds: u64) {
     }
 }
 
-fn calls(rules: Rules, rounds: u64) {
-    let mut calls = Calls::new(rules, STREAMS);
+fn calls(rules: Rules, mut calls: Calls, rounds: u64) {
     for round in 0..2 * rounds {
         if round % 2 == 0 {
             calls.requests();

@@ -39,6 +39,8 @@ pub struct Calls {
     streams: u32,
     /// The stream of the next turn's first call.
     next: u32,
+    /// Whether each call carries a trace context of its own.
+    traced: bool,
     request: Encoder,
     response: Encoder,
     fields: Fields,
@@ -57,6 +59,7 @@ impl Calls {
             web: Web::new(rules, 1),
             streams,
             next: 1,
+            traced: false,
             request: encoder(),
             response: encoder(),
             fields: Fields::default(),
@@ -66,6 +69,14 @@ impl Calls {
         calls.say(false, &[SETTINGS, SETTINGS_ACK].concat());
         calls.say(true, &SETTINGS_ACK);
         calls
+    }
+
+    /// From now on no call's header block is like another's: each carries a trace context of its own, as those of an
+    /// instrumented client do.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.traced = true;
+        self
     }
 
     fn say(&mut self, to_server: bool, bytes: &[u8]) {
@@ -89,8 +100,10 @@ impl Calls {
                 ("content-type", "application/grpc"),
                 ("te", "trailers"),
                 ("user-agent", "rpc-peer/1"),
+                ("traceparent", &format!("00-{stream:032x}-{stream:016x}-01")),
             ];
-            Self::block(&mut self.request, &mut self.fields, &fields, stream, 0, &mut self.bytes);
+            let fields = if self.traced { &fields[..] } else { &fields[..fields.len() - 1] };
+            Self::block(&mut self.request, &mut self.fields, fields, stream, 0, &mut self.bytes);
             frame(DATA, END_STREAM, stream, &MESSAGE, &mut self.bytes);
         }
         // What the last turn's messages took is given back.

@@ -36,7 +36,7 @@ impl Http2 {
             return Err(Violation::PROTOCOL);
         }
         let max_frame = self.server.largest_frame();
-        let Some(block) = collect(bytes, head, max_frame, self.limits.list, &mut self.block)? else {
+        let Some(block) = collect(bytes, head, max_frame, self.max_block, &mut self.block)? else {
             return Ok(Step::NeedMore);
         };
         let len = block.len;
@@ -46,11 +46,11 @@ impl Http2 {
             if self.streams.get(id).is_none_or(|stream| !stream.client_open) {
                 return Err(Violation::STREAM_CLOSED);
             }
-            self.client.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
+            self.client.blocks.read(block.octets)?;
             return self.client_trailers(head, len, cx);
         }
         let full = self.streams.open_now() >= MAX_OPEN;
-        self.client.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
+        self.client.blocks.read(block.octets)?;
         self.streams.last = id;
         let end_stream = head.has(flag::END_STREAM);
         if full {
@@ -72,14 +72,17 @@ impl Http2 {
     fn judge(&mut self, id: u32, end_stream: bool, cx: &mut Context<'_>) -> Option<Refusal> {
         let binary = self.server.reads_binary();
         let mut headers = lend(core::mem::take(&mut self.headers));
-        let read = request::read(&self.fields, end_stream, binary, &mut headers).and_then(|request| {
+        let known = self.client.blocks.note();
+        let fields = self.client.blocks.fields();
+        let read = request::read(fields, known, end_stream, binary, &mut headers).and_then(|read| {
+            let (_, request) = read;
             if request.odd_path {
                 target::normalise(request.path, &mut self.normal_path).map_err(Fault::Refused)?;
             }
-            Ok(request)
+            Ok(read)
         });
         let refusal = match &read {
-            Ok(request) => {
+            Ok((_, request)) => {
                 let normal_path = if request.odd_path { &self.normal_path } else { request.path };
                 ask(request, normal_path, &headers, id, cx)
             }
@@ -95,7 +98,8 @@ impl Http2 {
         let refused = refusal.is_some();
         // Of a refused stream that is complete nothing more is to be known.
         if !(refused && end_stream) {
-            let stream = self.streams.open(id, &read.unwrap_or_default(), cx.now);
+            let (_, request) = read.unwrap_or_default();
+            let stream = self.streams.open(id, &request, cx.now);
             stream.client_open = !end_stream;
             stream.refused = refused;
             if refused {
@@ -103,6 +107,11 @@ impl Http2 {
             }
         }
         self.headers = lend(headers);
+        if let Ok((head, _)) = read
+            && known != Some(head)
+        {
+            self.client.blocks.set_note(Some(head));
+        }
         refusal
     }
 
@@ -123,7 +132,7 @@ impl Http2 {
         if refusal == Refusal::StatusAndBody {
             self.debt += BODY_LEN;
         }
-        let owed = self.server.decoder.owed();
+        let owed = self.server.blocks.decoder().owed();
         self.say(cx, |out| refusal::write(refusal, id, !end_stream, owed, out))?;
         if !end_stream {
             // We have reset it: the client may have more on its way, or may never send another frame.
@@ -158,7 +167,8 @@ impl Http2 {
         if !head.has(flag::END_STREAM) || stream.remaining.is_some_and(|left| left > 0) {
             return Err(Violation::MESSAGE);
         }
-        request::check_trailers(&self.fields, self.server.reads_binary()).map_err(|_| Violation::MESSAGE)?;
+        request::check_trailers(self.client.blocks.fields(), self.server.reads_binary())
+            .map_err(|_| Violation::MESSAGE)?;
         let refused = stream.refused;
         self.end_client(id);
         if refused { Ok(Step::Swallow { len: len as u64 }) } else { Ok(self.pass_block(id, true, len, cx)) }
@@ -168,7 +178,7 @@ impl Http2 {
     fn pass_block(&mut self, id: u32, end_stream: bool, len: usize, cx: &mut Context<'_>) -> Step {
         let Some(encoder) = &mut self.encoder else { return Step::Pass { counted: len, free: 0 } };
         self.block.clear();
-        encoder.encode(&self.fields, &mut self.block);
+        encoder.encode(self.client.blocks.fields(), &mut self.block);
         write_headers(&self.block, end_stream, id, cx.to_server);
         Step::Swallow { len: len as u64 }
     }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::frame::{FrameHeader, flag, kind, number, write_header};
-use super::hpack::{Decoder, Encoder, Fields, Limits};
+use super::hpack::{Decoder, Encoder, Fields, Limits, Reader};
 use crate::http::{Http, PREFACE};
 use crate::inspector::{Settings, Side};
 use crate::testing::{Event, Outcome, Recorder, Splice, play, show};
@@ -17,16 +17,23 @@ const MOST_FRAMES: usize = 64;
 /// As large as any list that a block of a fuzzer gives.
 const LIMITS: Limits = Limits { list: 1 << 20, fields: 10_000 };
 
-/// Any octets as header blocks, the first octet of each its length: what is decoded says the same when encoded again.
+/// Any octets as header blocks, the first octet of each its length, each sent twice: what is decoded says the same when
+/// encoded again, and whoever knows blocks again reads the same.
 pub fn hpack(data: &[u8]) {
     let (mut decoder, mut encoder, mut again) = (Decoder::default(), Encoder::new(4_096), Decoder::default());
+    let mut reader = Reader::<()>::new(LIMITS);
     let (mut fields, mut second) = (Fields::default(), Fields::default());
     let mut rest = data;
     while let Some((&len, behind)) = rest.split_first() {
         let (block, behind) = behind.split_at(usize::from(len).min(behind.len()));
         rest = behind;
-        if decoder.decode(block, &mut fields, &LIMITS).is_err() {
-            return;
+        for _ in 0..2 {
+            let decoded = decoder.decode(block, &mut fields, &LIMITS);
+            assert_eq!(reader.read(block), decoded, "{block:02x?}");
+            if decoded.is_err() {
+                return;
+            }
+            assert!(fields.iter().eq(reader.fields().iter()), "{block:02x?}");
         }
         let mut encoded = Vec::new();
         encoder.encode(&fields, &mut encoded);

@@ -8,12 +8,14 @@ mod decode;
 mod encode;
 mod fields;
 mod huffman;
+mod reader;
 mod static_table;
 mod table;
 
 pub use decode::Decoder;
 pub use encode::{Encoder, literal, size_update};
 pub use fields::{Field, Fields};
+pub use reader::Reader;
 
 /// Largest dynamic table that is followed (what browsers announce; others announce 4,096). A peer that announces a
 /// larger one is passed on with this number.

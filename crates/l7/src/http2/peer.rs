@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use super::flood::Allowance;
 use super::frame::{DEFAULT_WINDOW, MAX_MAX_FRAME, MAX_WINDOW, MIN_MAX_FRAME, Violation};
-use super::hpack::{DEFAULT_TABLE, Decoder, MAX_TABLE};
+use super::hpack::{DEFAULT_TABLE, Limits, MAX_TABLE, Reader};
+use super::request::Head;
 use super::streams::MAX_OPEN;
 use crate::inspector::Side;
 
@@ -121,8 +122,8 @@ pub(super) struct Peer {
     acknowledged: Values,
     /// What it announced since, oldest first, each with all that it does not change.
     pending: VecDeque<Values>,
-    /// Decodes the header blocks that it sends.
-    pub(super) decoder: Decoder,
+    /// Reads the header blocks that it sends; of a client's lists it keeps what was found out about them.
+    pub(super) blocks: Reader<Option<Head>>,
     /// Octets of DATA that it may send on the connection.
     pub(super) window: u32,
     /// Frames that move nothing.
@@ -131,21 +132,20 @@ pub(super) struct Peer {
     pub(super) resets: Allowance,
 }
 
-impl Default for Peer {
-    fn default() -> Self {
+impl Peer {
+    /// One that has said nothing yet, and whose header lists are read up to `limits`.
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
             started: false,
             acknowledged: Values::default(),
             pending: VecDeque::new(),
-            decoder: Decoder::default(),
+            blocks: Reader::new(limits),
             window: DEFAULT_WINDOW,
             idle: Allowance::default(),
             resets: Allowance::default(),
         }
     }
-}
 
-impl Peer {
     /// It announces settings. They bind the other side when that acknowledges them.
     pub(super) fn announce(&mut self, payload: &[u8], side: Side) -> Result<Values, Violation> {
         let values = self.latest().changed(payload, side)?;

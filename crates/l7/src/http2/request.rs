@@ -29,42 +29,79 @@ pub(super) struct Request<'a> {
     pub(super) grpc: bool,
 }
 
-/// Reads a request; its fields other than pseudo-headers are put behind what `headers` holds.
+/// What was found out about a header list that is a request, so that the same list need not be looked at again. Fields
+/// are numbered as they stand in the list.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Head {
+    method: usize,
+    path: usize,
+    host: usize,
+    /// How many fields come first that are pseudo-headers.
+    pseudo: usize,
+    odd_path: bool,
+    content_length: Option<u64>,
+    grpc: bool,
+    /// What the server was said to read when this was found out.
+    binary: bool,
+}
+
+/// Reads a request; its fields other than pseudo-headers are put into `headers`, which is empty. What was `known` of this
+/// list is believed.
 pub(super) fn read<'a>(
     fields: &'a Fields,
+    known: Option<Head>,
     end_stream: bool,
     binary: bool,
     headers: &mut Vec<Header<'a>>,
-) -> Result<Request<'a>, Fault> {
-    let mut request = Request::default();
+) -> Result<(Head, Request<'a>), Fault> {
+    let head = match known.filter(|head| head.binary == binary) {
+        Some(head) => head,
+        None => check(fields, binary)?,
+    };
+    if end_stream && head.content_length.is_some_and(|length| length > 0) {
+        return Err(Fault::Malformed);
+    }
+    let value = |number| fields.list().get(number).map_or(&[][..], |&field| fields.value(field));
+    headers.extend(fields.iter().skip(head.pseudo).map(|(name, value)| Header { name, value }));
+    let request = Request {
+        method: value(head.method),
+        path: value(head.path),
+        odd_path: head.odd_path,
+        host: value(head.host),
+        content_length: head.content_length,
+        grpc: head.grpc,
+    };
+    Ok((head, request))
+}
+
+/// Whether a list is a request that can be judged.
+fn check(fields: &Fields, binary: bool) -> Result<Head, Fault> {
+    let mut head = Head { binary, ..Head::default() };
     let mut pseudo = Pseudo::default();
     let mut host = None;
-    for (name, value) in fields.iter() {
+    for (number, (name, value)) in fields.iter().enumerate() {
         check_value(name, value, binary)?;
         if name.first() == Some(&b':') {
             // RFC 9113 §8.3: all of them before the others.
-            if !headers.is_empty() {
+            if head.pseudo < number {
                 return Err(Fault::Malformed);
             }
-            pseudo.take(name, value)?;
+            head.pseudo += 1;
+            pseudo.take(name, (number, value))?;
             continue;
         }
         check_field(name, value)?;
         match name {
-            b"host" if host.replace(value).is_some() => return Err(Fault::Malformed),
-            b"content-length" if request.content_length.replace(parse_length(value)?).is_some() => {
+            b"host" if host.replace((number, value)).is_some() => return Err(Fault::Malformed),
+            b"content-length" if head.content_length.replace(parse_length(value)?).is_some() => {
                 return Err(Fault::Malformed);
             }
-            b"content-type" => request.grpc = is_grpc(value),
+            b"content-type" => head.grpc = is_grpc(value),
             _ => {}
         }
-        headers.push(Header { name, value });
     }
-    pseudo.finish(&mut request, host)?;
-    if end_stream && request.content_length.is_some_and(|length| length > 0) {
-        return Err(Fault::Malformed);
-    }
-    Ok(request)
+    pseudo.finish(&mut head, host)?;
+    Ok(head)
 }
 
 /// Checks trailers: fields as in a head, and no pseudo-headers (RFC 9113 §8.1).
@@ -78,18 +115,21 @@ pub(super) fn check_trailers(fields: &Fields, binary: bool) -> Result<(), Fault>
     })
 }
 
+/// A field's number and value.
+type Numbered<'a> = (usize, &'a [u8]);
+
 /// Pseudo-headers of a request, as they come.
 #[derive(Default)]
 struct Pseudo<'a> {
-    method: Option<&'a [u8]>,
-    scheme: Option<&'a [u8]>,
-    authority: Option<&'a [u8]>,
-    path: Option<&'a [u8]>,
-    protocol: Option<&'a [u8]>,
+    method: Option<Numbered<'a>>,
+    scheme: Option<Numbered<'a>>,
+    authority: Option<Numbered<'a>>,
+    path: Option<Numbered<'a>>,
+    protocol: Option<Numbered<'a>>,
 }
 
 impl<'a> Pseudo<'a> {
-    fn take(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Fault> {
+    fn take(&mut self, name: &[u8], field: Numbered<'a>) -> Result<(), Fault> {
         let place = match name {
             b":method" => &mut self.method,
             b":scheme" => &mut self.scheme,
@@ -98,32 +138,35 @@ impl<'a> Pseudo<'a> {
             b":protocol" => &mut self.protocol,
             _ => return Err(Fault::Malformed),
         };
-        if place.replace(value).is_some() { Err(Fault::Malformed) } else { Ok(()) }
+        if place.replace(field).is_some() { Err(Fault::Malformed) } else { Ok(()) }
     }
 
     /// RFC 9113 §8.3.1.
-    fn finish(self, request: &mut Request<'a>, host: Option<&'a [u8]>) -> Result<(), Fault> {
-        request.method = self.method.filter(|method| is_token(method)).ok_or(Fault::Malformed)?;
-        if request.method == b"CONNECT" || self.protocol.is_some() {
+    fn finish(self, head: &mut Head, host: Option<Numbered<'a>>) -> Result<(), Fault> {
+        let (number, method) = self.method.filter(|(_, method)| is_token(method)).ok_or(Fault::Malformed)?;
+        head.method = number;
+        if method == b"CONNECT" || self.protocol.is_some() {
             return Err(Fault::Refused(Anomaly::HttpUpgrade));
         }
-        if self.scheme.is_none_or(|scheme| !is_token(scheme)) {
+        if self.scheme.is_none_or(|(_, scheme)| !is_token(scheme)) {
             return Err(Fault::Malformed);
         }
-        let path =
-            self.path.filter(|path| matches!(path.first(), Some(b'/' | b'*'))).ok_or(Fault::Malformed)?;
-        let target = target::split(request.method, path).map_err(Fault::Refused)?;
-        request.path = target.path;
-        request.odd_path = target.odd;
-        request.host = match (self.authority, host) {
+        let (number, path) = self
+            .path
+            .filter(|(_, path)| matches!(path.first(), Some(b'/' | b'*')))
+            .ok_or(Fault::Malformed)?;
+        head.path = number;
+        head.odd_path = target::split(method, path).map_err(Fault::Refused)?.odd;
+        let (number, name) = match (self.authority, host) {
             // Servers differ in which of the two they read.
-            (Some(authority), Some(host)) if !authority.eq_ignore_ascii_case(host) => {
+            (Some((_, authority)), Some((_, host))) if !authority.eq_ignore_ascii_case(host) => {
                 return Err(Fault::Malformed);
             }
             (Some(name), _) | (None, Some(name)) => name,
             (None, None) => return Err(Fault::Malformed),
         };
-        if target::is_authority(request.host) { Ok(()) } else { Err(Fault::Malformed) }
+        head.host = number;
+        if target::is_authority(name) { Ok(()) } else { Err(Fault::Malformed) }
     }
 }
 

@@ -18,11 +18,11 @@ impl Http2 {
             return Err(Violation::PROTOCOL);
         }
         let max_frame = self.client.largest_frame();
-        let Some(block) = collect(bytes, head, max_frame, self.limits.list, &mut self.block)? else {
+        let Some(block) = collect(bytes, head, max_frame, self.max_block, &mut self.block)? else {
             return Ok(Step::NeedMore);
         };
         let len = block.len;
-        self.server.decoder.decode(block.octets, &mut self.fields, &self.limits)?;
+        self.server.blocks.read(block.octets)?;
         self.server.idle.earn(flood::PER_MOVE);
         self.client.idle.earn(flood::PER_MOVE);
         // A stream that the client has reset: the block counts for its table, and nothing else does.
@@ -34,26 +34,27 @@ impl Http2 {
             return Err(Violation::STREAM_CLOSED);
         }
         let end_stream = head.has(flag::END_STREAM);
+        let fields = self.server.blocks.fields();
         match stream.answer {
             Answer::Awaited => {
-                let status = response::status(&self.fields)?;
+                let status = response::status(fields)?;
                 let interim = status < 200;
                 if interim && end_stream {
                     return Err(Violation::MESSAGE);
                 }
                 if end_stream || (!interim && !stream.grpc) {
-                    stream.tell(id, status, response::grpc_status(&self.fields), cx.now, cx.judge);
+                    stream.tell(id, status, response::grpc_status(fields), cx.now, cx.judge);
                 } else if !interim {
                     stream.answer = Answer::Head(status);
                 }
             }
             Answer::Head(_) | Answer::Told => {
-                response::check_trailers(&self.fields)?;
+                response::check_trailers(fields)?;
                 if !end_stream {
                     return Err(Violation::MESSAGE);
                 }
                 if let Answer::Head(status) = stream.answer {
-                    stream.tell(id, status, response::grpc_status(&self.fields), cx.now, cx.judge);
+                    stream.tell(id, status, response::grpc_status(fields), cx.now, cx.judge);
                 }
             }
         }

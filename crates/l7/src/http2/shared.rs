@@ -38,7 +38,7 @@ impl Http2 {
         }
         let values = peer.announce(payload, side)?;
         peer.started = true;
-        self.peer(side.opposite()).decoder.announced(values.header_table);
+        self.peer(side.opposite()).blocks.decoder().announced(values.header_table);
         if !must_bound(payload, side, first) {
             return Ok(pass(head));
         }
@@ -59,7 +59,7 @@ impl Http2 {
         let other = self.peer(side.opposite());
         let values = other.acknowledge().ok_or(Violation::PROTOCOL)?;
         let (_, largest) = other.header_table();
-        self.peer(side).decoder.acknowledged(values.header_table, largest);
+        self.peer(side).blocks.decoder().acknowledged(values.header_table, largest);
         if let (Side::Client, Some(encoder)) = (side, &mut self.encoder) {
             encoder.limit(values.header_table);
         }

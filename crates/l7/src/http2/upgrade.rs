@@ -27,7 +27,7 @@ impl Http2 {
         // RFC 7540 §3.2.1: the 101 acknowledges them.
         let values = http2.client.adopt(offer, Side::Client).ok()?;
         // Servers differ in when they take the table's size from there; the client's SETTINGS say it again.
-        http2.server.decoder.announced(values.header_table);
+        http2.server.blocks.decoder().announced(values.header_table);
         let Remembered { at, method, path, host } = request;
         http2.streams.open(1, &Request { method, path, host, ..Request::default() }, at).client_open = false;
         http2.streams.last = 1;

@@ -16,11 +16,13 @@ pub struct Decoder {
     allowed: u32,
     /// The limit fell below the table's size to this: the next block must begin with an update to no more.
     owed: Option<u32>,
+    /// How often something was done that a block may mean something else after.
+    changes: u64,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { table: Table::new(DEFAULT_TABLE), allowed: DEFAULT_TABLE, owed: None }
+        Self { table: Table::new(DEFAULT_TABLE), allowed: DEFAULT_TABLE, owed: None, changes: 0 }
     }
 }
 
@@ -37,6 +39,7 @@ impl Decoder {
     pub fn acknowledged(&mut self, limit: u32, pending: u32) {
         self.allowed = limit.max(pending).min(MAX_TABLE);
         if (limit as usize) < self.table.max_size() {
+            self.changes += 1;
             self.owed = Some(self.owed.map_or(limit, |owed| owed.min(limit)));
         }
     }
@@ -46,6 +49,12 @@ impl Decoder {
     #[must_use]
     pub fn owed(&self) -> Option<u32> {
         self.owed
+    }
+
+    /// As long as this number stays, the same block says the same.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Decodes a whole block into `fields`, which is emptied first.
@@ -66,6 +75,7 @@ impl Decoder {
                 let (start, name) = self.literal(&mut rest, 6, fields)?;
                 let (name_octets, value) = fields.from(start).split_at(name);
                 self.table.insert(name_octets, value);
+                self.changes += 1;
                 fields.finish(start, name, false, limits)?;
             } else if first & 0x20 != 0 {
                 return Err(HpackError::SizeUpdate);
@@ -87,6 +97,7 @@ impl Decoder {
                 return Err(HpackError::SizeUpdate);
             }
             self.table.set_max_size(size);
+            self.changes += 1;
             if self.owed.is_some_and(|owed| size <= owed as usize) {
                 self.owed = None;
             }

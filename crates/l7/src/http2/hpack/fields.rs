@@ -34,6 +34,16 @@ impl Fields {
         }
     }
 
+    /// Gives back what is allocated for more than `octets`.
+    pub(super) fn shrink_to(&mut self, octets: usize) {
+        self.octets.shrink_to(octets);
+    }
+
+    /// Octets of all names and values.
+    pub(super) fn octets_len(&self) -> usize {
+        self.octets.len()
+    }
+
     /// The fields in order.
     #[must_use]
     pub fn list(&self) -> &[Field] {

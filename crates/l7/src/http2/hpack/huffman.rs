@@ -97,8 +97,10 @@ const fn tables() -> Tables {
 ///
 /// [`HpackError::Huffman`]: EOS, or padding of more than seven bits or other than ones (RFC 7541 §5.2).
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> {
+    let start = out.len();
     // The shortest code has five bits.
-    out.reserve(input.len() * 8 / 5 + 1);
+    out.resize(start + input.len() * 8 / 5, 0);
+    let mut places = out[start..].iter_mut();
     let mut rest = input;
     // The next `bits` bits stand at the top of `window`. Below them are zeros, or the first bits of `rest`.
     let mut window = 0u64;
@@ -123,26 +125,27 @@ pub(super) fn decode(input: &[u8], out: &mut Vec<u8>) -> Result<(), HpackError> 
         if length > bits {
             break;
         }
-        if symbol == EOS {
-            return Err(HpackError::Huffman);
-        }
-        out.push(symbol as u8);
+        let Some(place) = places.next() else { break };
+        *place = symbol as u8;
         window <<= length;
         bits -= length;
     }
+    let unused = places.len();
+    out.truncate(out.len() - unused);
     // What is left is padding: the most significant bits of EOS, which are ones.
     let ones = !(u64::MAX.checked_shr(bits).unwrap_or(0));
     if bits > 7 || window != ones { Err(HpackError::Huffman) } else { Ok(()) }
 }
 
-/// A code that is longer than the fast table reads.
+/// A code that is longer than the fast table reads. EOS is one, and is there whole: below the last bits there are zeros.
 #[cold]
 fn long(window: u64) -> Result<(u32, u16), HpackError> {
     for length in FAST_BITS as usize + 1..=MAX_BITS {
         let code = (window >> (64 - length)) as u32;
         let rank = code.wrapping_sub(TABLES.first[length]);
         if rank < TABLES.count[length] {
-            return Ok((length as u32, TABLES.symbols[usize::from(TABLES.offset[length]) + rank as usize]));
+            let symbol = TABLES.symbols[usize::from(TABLES.offset[length]) + rank as usize];
+            return if symbol == EOS { Err(HpackError::Huffman) } else { Ok((length as u32, symbol)) };
         }
     }
     // The code is complete, so this is not reached.
