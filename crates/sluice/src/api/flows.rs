@@ -20,14 +20,14 @@ use std::time::Duration;
 /// Events taken from a worker's ring at a time.
 const BATCH: usize = 1024;
 
-/// Pause between two looks: short against what people notice, long against the cost of looking.
+/// Longest pause between two looks: short against what people notice, long against the cost of looking.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The same while events come fast, so that a ring holds a million a second.
-const SHORT_PAUSE: Duration = Duration::from_millis(2);
+/// The shortest, so that looking stays cheap, and a ring holds millions of events a second.
+const SHORT_PAUSE: Duration = Duration::from_micros(500);
 
-/// Events at one look that are fast.
-const MANY: usize = 512;
+/// Events at one look that are wanted. Whoever shares a CPU with this thread waits while they are taken, some 0.4 µs each.
+const WANTED: u32 = 64;
 
 /// How often it is looked for pods that are gone.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -113,16 +113,21 @@ pub fn start(
                 swept = clock.now();
                 log.sweep(&names.snapshot, swept);
             }
+            pause = next_pause(pause, taken);
             if taken < BATCH {
-                pause = if taken < MANY { PAUSE.min(pause * 2) } else { SHORT_PAUSE };
                 std::thread::sleep(pause);
-            } else {
-                pause = SHORT_PAUSE;
             }
         }
     };
     std::thread::Builder::new().name("flows".into()).spawn(drain).context("start the flow log")?;
     Ok(flows)
+}
+
+/// The pause after one of `pause` in which so many events came: they are to be as many as are wanted if they come as
+/// fast as before.
+fn next_pause(pause: Duration, taken: usize) -> Duration {
+    let taken = u32::try_from(taken).unwrap_or(u32::MAX).max(WANTED / 2);
+    (pause * WANTED / taken).clamp(SHORT_PAUSE, PAUSE)
 }
 
 impl Flows {
@@ -210,5 +215,28 @@ impl Flows {
     /// Counters made from the events.
     pub fn metrics(&self) -> std::sync::MutexGuard<'_, Metrics> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where pauses settle if so many events come in a second.
+    fn settled(rate: u32) -> Duration {
+        let events = |pause: Duration| (pause.as_secs_f64() * f64::from(rate)) as usize;
+        (0..32).fold(PAUSE, |pause, _| next_pause(pause, events(pause)))
+    }
+
+    #[test]
+    fn a_look_finds_about_as_many_events_as_are_wanted() {
+        for rate in [4_000, 20_000, 100_000] {
+            let found = settled(rate).as_secs_f64() * f64::from(rate);
+            assert!((48.0..=80.0).contains(&found), "{found} at {rate} a second");
+        }
+        assert_eq!(settled(0), PAUSE);
+        assert_eq!(settled(1_000), PAUSE);
+        assert_eq!(settled(10_000_000), SHORT_PAUSE);
+        assert!(next_pause(SHORT_PAUSE, 0) > SHORT_PAUSE, "it becomes longer again");
     }
 }
