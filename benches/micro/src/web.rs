@@ -13,6 +13,7 @@ use packet::{Addr, BURST_LEN, Instant, MacAddr, PortId, TcpFlags, testing};
 use policy::document::load_inventory;
 use policy::engine::SourceFile;
 use policy::{Engine, Options, PolicySnapshot};
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,6 +110,8 @@ pub struct Web {
     now: Instant,
     peers: Vec<Peer>,
     next: usize,
+    /// Requests, if no two heads are alike.
+    traced: Option<u64>,
     /// Messages in the flow log so far.
     pub messages: u64,
 }
@@ -127,12 +130,27 @@ impl Web {
         let (writer, events) = EventRing::new(1 << 12);
         let shared = Arc::new(ArcSwap::from_pointee(snapshot(rules)));
         let worker = Worker::new(MemIo::new(config), DatapathConfig::default(), shared, writer, 42);
-        let mut web =
-            Self { worker, events, now: Instant::from_secs(1), peers: Vec::new(), next: 0, messages: 0 };
+        let mut web = Self {
+            worker,
+            events,
+            now: Instant::from_secs(1),
+            peers: Vec::new(),
+            next: 0,
+            traced: None,
+            messages: 0,
+        };
         for i in 0..connections {
             web.open(10_000 + i);
         }
         web
+    }
+
+    /// From now on no request is like another one, and no response: each carries a trace context of its own, as those of
+    /// instrumented peers do.
+    #[must_use]
+    pub fn traced(mut self) -> Self {
+        self.traced = Some(0);
+        self
     }
 
     fn open(&mut self, port: u16) {
@@ -154,8 +172,12 @@ impl Web {
         for i in 0..count {
             let at = (self.next + i) % self.peers.len();
             let peer = self.peers[at];
-            self.arrive(CLIENT_PORT, &peer, TcpFlags::ACK | TcpFlags::PSH, REQUEST);
-            self.peers[at].client = peer.client.wrapping_add(REQUEST.len() as u32);
+            if let Some(requests) = &mut self.traced {
+                *requests += 1;
+            }
+            let request = self.message(REQUEST, i);
+            self.arrive(CLIENT_PORT, &peer, TcpFlags::ACK | TcpFlags::PSH, &request);
+            self.peers[at].client = peer.client.wrapping_add(request.len() as u32);
         }
     }
 
@@ -164,10 +186,20 @@ impl Web {
         for i in 0..count {
             let at = (self.next + i) % self.peers.len();
             let peer = self.peers[at];
-            self.arrive(SERVER_PORT, &peer, TcpFlags::ACK | TcpFlags::PSH, RESPONSE);
-            self.peers[at].server = peer.server.wrapping_add(RESPONSE.len() as u32);
+            let response = self.message(RESPONSE, i);
+            self.arrive(SERVER_PORT, &peer, TcpFlags::ACK | TcpFlags::PSH, &response);
+            self.peers[at].server = peer.server.wrapping_add(response.len() as u32);
         }
         self.next = (self.next + count) % self.peers.len();
+    }
+
+    /// `plain`, with a field of its own where messages are traced.
+    fn message(&self, plain: &'static [u8], i: usize) -> Cow<'static, [u8]> {
+        let Some(requests) = self.traced else { return plain.into() };
+        let id = requests * u64::from(u16::MAX) + i as u64;
+        let field = format!("\r\ntraceparent: 00-{id:032x}-{id:016x}-01");
+        let line = plain.iter().position(|&byte| byte == b'\r').expect("a message has a first line");
+        [&plain[..line], field.as_bytes(), &plain[line..]].concat().into()
     }
 
     /// Polls once, a microsecond after the last time; answers the frames handled.

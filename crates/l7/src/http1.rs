@@ -18,6 +18,8 @@
 //!
 //! **Responses** are read for their framing alone; one that cannot be read ends the connection at once.
 //!
+//! **Heads that come again**, octet by octet, are not read again (`known.rs`); policy is asked about each request.
+//!
 //! **Strictness.** What two recipients could frame differently is refused and never repaired: any line end but CR LF;
 //! control characters; white space before a colon; folds; a second `Content-Length` (equal or not), a signed, empty or
 //! padded one; `Transfer-Encoding` that is not `chunked` alone, or in HTTP/1.0, or beside a length; those names with `_`
@@ -59,6 +61,7 @@ mod client;
 #[cfg(any(test, feature = "testing"))]
 pub mod fuzzing;
 mod head;
+mod known;
 mod outstanding;
 mod scan;
 mod server;
@@ -68,6 +71,7 @@ use crate::anomaly::Anomaly;
 use crate::http2::Http2;
 use crate::inspector::{Context, End, Inspector, Side, Step};
 use client::Client;
+use known::{KnownRequest, KnownResponse};
 pub(crate) use outstanding::Remembered;
 use outstanding::{Awaited, Outstanding, Refusal};
 use scan::{Caps, Scan};
@@ -79,6 +83,8 @@ pub struct Http1 {
     client: Client,
     server: Server,
     outstanding: Outstanding,
+    known_request: KnownRequest,
+    known_response: KnownResponse,
     offer: Offer,
     /// Where an odd path is normalised.
     scratch: Vec<u8>,
@@ -117,6 +123,8 @@ impl Http1 {
             client: Client::Head(Scan::START),
             server: Server::Head(Scan::START),
             outstanding: Outstanding::new(),
+            known_request: KnownRequest::none(),
+            known_response: KnownResponse::none(),
             offer: Offer::None,
             scratch: Vec::new(),
             spoke_http: false,
@@ -135,7 +143,15 @@ impl Http1 {
             Offer::Made(payload) => payload.len(),
             Offer::Taken(_) => size_of::<Http2>(),
         };
-        self.outstanding.heap() + self.scratch.capacity() + offer
+        let known = self.known_request.heap() + self.known_response.heap();
+        self.outstanding.heap() + self.scratch.capacity() + known + offer
+    }
+
+    /// Forgets the heads that would be known again.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn forget(&mut self) {
+        self.known_request = KnownRequest::none();
+        self.known_response = KnownResponse::none();
     }
 
     /// The connection behind the `101` that has just passed, if it goes on in HTTP/2. This one reads nothing more.

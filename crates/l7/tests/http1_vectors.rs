@@ -4,6 +4,7 @@ use core::fmt::Write as _;
 use std::path::Path;
 
 use l7::http::Http;
+use l7::http1::fuzzing::assert_repeats_agree;
 use l7::testing::{Event, Outcome, Recorder, Splice, agree, show};
 use l7::{End, Settings, Side};
 
@@ -151,6 +152,10 @@ fn run(file: &str, at_least: usize) {
                 let judge = Recorder::http(move |it| !denied(it.path) && !denied(it.normal_path));
                 Splice::new(Http::new(&Settings::default()), judge)
             });
+            // A connection on which a side has ended its stream says nothing twice.
+            if !case.script.iter().any(|event| matches!(event, Event::Finish(_))) {
+                assert_repeats_agree(&case.script);
+            }
             case.differs(&outcome)
         })
         .collect();

@@ -33,13 +33,14 @@ const CONNECTIONS: u16 = 16;
 const STREAMS: u32 = 16;
 
 /// What is played, and how many units a round has.
-const WORKLOADS: [(&str, u64); 9] = [
+const WORKLOADS: [(&str, u64); 10] = [
     ("established, 1 flow", node::BURST as u64),
     ("established, 1000 flows", node::BURST as u64),
     ("new flow", node::BURST as u64),
     ("refused", node::BURST as u64),
     ("exchange, L4 policy", CONNECTIONS as u64),
     ("exchange, HTTP policy", CONNECTIONS as u64),
+    ("traced exchange, HTTP policy", CONNECTIONS as u64),
     ("call of 16, L4 policy", STREAMS as u64),
     ("call of 16, HTTP policy", STREAMS as u64),
     ("traced call of 16, HTTP policy", STREAMS as u64),
@@ -88,8 +89,9 @@ fn play(workload: &str, rounds: u64) -> Result<(), String> {
         "established, 1000 flows" => frames(Node::with_established(1_000), rounds, Node::data),
         "new flow" => frames(Node::with_new_flows(), rounds, Node::fresh),
         "refused" => frames(Node::with_new_flows(), rounds, Node::refused),
-        "exchange, L4 policy" => exchanges(Rules::L4, rounds),
-        "exchange, HTTP policy" => exchanges(Rules::Http, rounds),
+        "exchange, L4 policy" => exchanges(Web::new(Rules::L4, CONNECTIONS), rounds),
+        "exchange, HTTP policy" => exchanges(Web::new(Rules::Http, CONNECTIONS), rounds),
+        "traced exchange, HTTP policy" => exchanges(Web::new(Rules::Http, CONNECTIONS).traced(), rounds),
         "call of 16, L4 policy" => calls(Rules::L4, Calls::new(Rules::L4, STREAMS), rounds),
         "call of 16, HTTP policy" => calls(Rules::Grpc, Calls::new(Rules::Grpc, STREAMS), rounds),
         "traced call of 16, HTTP policy" => {
@@ -108,8 +110,7 @@ fn frames(mut node: Node, rounds: u64, supply: impl Fn(&mut Node)) {
     }
 }
 
-fn exchanges(rules: Rules, rounds: u64) {
-    let mut web = Web::new(rules, CONNECTIONS);
+fn exchanges(mut web: Web, rounds: u64) {
     let batch = usize::from(CONNECTIONS).min(BURST_LEN);
     for round in 0..2 * rounds {
         if round % 2 == 0 {

@@ -2,7 +2,7 @@
 
 use super::chunk;
 use super::head::{self, RequestHead, Upgrade};
-use super::outstanding::{Asked, Awaited, Refusal, Remembered};
+use super::outstanding::{Asked, Awaited, Outstanding, Refusal, Remembered};
 use super::scan::{Found, Scan, Start};
 use super::target;
 use super::{Http1, Offer, head_caps, trailer_caps};
@@ -67,10 +67,37 @@ enum Ruling {
 }
 
 /// How a body is framed.
-#[derive(Copy, Clone)]
-enum Body {
+#[derive(Copy, Clone, Debug)]
+pub(super) enum Body {
     Length(u64),
     Chunked,
+}
+
+/// A request that is well formed and asks for no upgrade.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) request: HttpRequest<'a>,
+    pub(super) body: Body,
+    /// Nothing comes behind it.
+    pub(super) last: bool,
+}
+
+impl Asking<'_> {
+    /// Asks policy, and waits for the response if it passes.
+    fn rule(&self, outstanding: &mut Outstanding, cx: &mut Context<'_>) -> Ruling {
+        let Self { request, body, last } = *self;
+        let head = request.method == b"HEAD";
+        if !cx.judge.http_request(&request) {
+            return Ruling::Deny { body, head, last };
+        }
+        let asked = if head { Asked::Head } else { Asked::Any };
+        outstanding.push_request(asked, remembered(&request, cx.now));
+        Ruling::Pass { body, asked }
+    }
+}
+
+fn remembered<'a>(request: &HttpRequest<'a>, at: u64) -> Remembered<'a> {
+    Remembered { at, method: request.method, path: request.path, host: request.host }
 }
 
 impl Http1 {
@@ -108,7 +135,12 @@ impl Http1 {
             }
             return Step::NeedMore;
         }
-        let (len, lines) = match scan.run(bytes, Start::Request, head_caps(cx)) {
+        let caps = head_caps(cx);
+        if let Some(len) = self.known_request.len_at(bytes, caps) {
+            let ruling = self.known_request.asking(|asking| asking.rule(&mut self.outstanding, cx));
+            return self.apply(ruling, len, cx);
+        }
+        let (len, lines) = match scan.run(bytes, Start::Request, caps) {
             Ok(Found::Partial) => return Step::NeedMore,
             Ok(Found::End { len, lines: 0 }) => {
                 // RFC 9112 §2.2: some clients send one behind a body. Nobody needs it.
@@ -122,14 +154,14 @@ impl Http1 {
             Err(anomaly) => return self.refuse_malformed(anomaly, cx),
         };
         let whole = &bytes[..len];
-        match head::request(whole, lines, |request| self.rule(request, cx)) {
+        match head::request(whole, lines, |request| self.rule(whole, request, cx)) {
             Ok(ruling) => self.apply(ruling, len, cx),
             Err(anomaly) => self.refuse_malformed(anomaly, cx),
         }
     }
 
-    /// Decides about a request.
-    fn rule(&mut self, request: &RequestHead<'_>, cx: &mut Context<'_>) -> Ruling {
+    /// Decides about a request, whose head is `whole`.
+    fn rule(&mut self, whole: &[u8], request: &RequestHead<'_>, cx: &mut Context<'_>) -> Ruling {
         let fail = |anomaly| Ruling::Fail { malformed: true, anomaly };
         let facts = &request.facts;
         self.spoke_http = true;
@@ -160,9 +192,26 @@ impl Http1 {
         let body =
             if facts.chunked { Body::Chunked } else { Body::Length(facts.content_length.unwrap_or(0)) };
         let old = request.version == Version::Http10;
-        let head = request.method == b"HEAD";
-        let deny = Ruling::Deny { body, head, last: facts.connection.close || old };
+        let asking = Asking {
+            request: HttpRequest {
+                version: request.version,
+                method: request.method,
+                path: target.path,
+                normal_path,
+                host,
+                headers: request.headers,
+                stream: 0,
+            },
+            body,
+            last: facts.connection.close || old,
+        };
         match facts.upgrade {
+            None => {
+                if !target.odd {
+                    self.known_request.note(whole, &asking);
+                }
+                return asking.rule(&mut self.outstanding, cx);
+            }
             Some(Upgrade::WebSocket)
                 if old || request.method != b"GET" || !matches!(body, Body::Length(0)) =>
             {
@@ -171,21 +220,12 @@ impl Http1 {
             Some(Upgrade::Other) => {
                 return Ruling::Fail { malformed: false, anomaly: Anomaly::HttpUpgrade };
             }
-            _ => {}
+            Some(_) => {}
         }
-        let allowed = cx.judge.http_request(&HttpRequest {
-            version: request.version,
-            method: request.method,
-            path: target.path,
-            normal_path,
-            host,
-            headers: request.headers,
-            stream: 0,
-        });
-        if !allowed {
-            return deny;
+        let head = request.method == b"HEAD";
+        if !cx.judge.http_request(&asking.request) {
+            return Ruling::Deny { body, head, last: asking.last };
         }
-        let remembered = Remembered { at: cx.now, method: request.method, path: target.path, host };
         // HTTP/1.0 knows no upgrade (RFC 9110 §7.8).
         let offer = facts.http2_offer().filter(|_| !old).and_then(http2::offered);
         let asked = match facts.upgrade {
@@ -194,7 +234,7 @@ impl Http1 {
             _ if head => Asked::Head,
             _ => Asked::Any,
         };
-        self.outstanding.push_request(asked, remembered);
+        self.outstanding.push_request(asked, remembered(&asking.request, cx.now));
         match offer {
             Some(payload) => self.offer = Offer::Made(payload),
             None if facts.upgrade == Some(Upgrade::Http2) => {

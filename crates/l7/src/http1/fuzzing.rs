@@ -1,9 +1,12 @@
 //! What must hold for any bytes on both sides: the body of the fuzz target `http1` and of its smoke test.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::Http1;
 use crate::anomaly::Anomaly;
-use crate::http::{Http, PREFACE};
-use crate::inspector::{End, Settings, Side};
+use crate::http::{Header, Http, HttpRequest, PREFACE};
+use crate::inspector::{Context, End, Inspector, Settings, Side, Step};
 use crate::testing::{Event, Outcome, Recorder, Splice, play, show};
 
 /// A path that policy denies.
@@ -20,6 +23,7 @@ pub fn run(data: &[u8]) {
 /// that were allowed, and no other.
 pub fn check(client: &[u8], server: &[u8], cut: usize) {
     let script = [Event::Send(Side::Client, client.to_vec()), Event::Send(Side::Server, server.to_vec())];
+    assert_repeats_agree(&script);
     let splice = || {
         let judge = Recorder::http(|request| request.path != DENIED && request.normal_path != DENIED);
         Splice::new(Http::new(&Settings::default()), judge)
@@ -54,6 +58,44 @@ pub fn check(client: &[u8], server: &[u8], cut: usize) {
         assert_eq!(show(&whole), show(&pieces), "whole, and in pieces of {step}");
     }
     assert_only_allowed(&whole);
+}
+
+/// A connection that knows no head again.
+struct Forgetful(Http1);
+
+impl Inspector for Forgetful {
+    fn feed(&mut self, side: Side, bytes: &[u8], cx: &mut Context<'_>) -> Step {
+        self.0.forget();
+        self.0.feed(side, bytes, cx)
+    }
+
+    fn finish(&mut self, side: Side, undecided: usize, cx: &mut Context<'_>) -> Option<End> {
+        self.0.finish(side, undecided, cx)
+    }
+}
+
+/// Plays a script three times over on a connection that knows heads again and on one that does not: policy must be asked the
+/// same, with all fields, and the same must come of it.
+pub fn assert_repeats_agree(script: &[Event]) {
+    let script = [script, script, script].concat();
+    let (knowing, asked_knowing) = outcome_and_fields(Http1::new(), &script);
+    let (reading, asked_reading) = outcome_and_fields(Forgetful(Http1::new()), &script);
+    assert_eq!(show(&knowing), show(&reading), "knowing heads again, and reading each");
+    assert_eq!(asked_knowing, asked_reading, "the fields that policy was asked about");
+}
+
+/// What comes of a script, and the fields of each request.
+fn outcome_and_fields(inspector: impl Inspector, script: &[Event]) -> (Outcome, Vec<String>) {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let noted = Rc::clone(&asked);
+    let judge = Recorder::http(move |request: &HttpRequest<'_>| {
+        let field =
+            |field: &Header<'_>| format!("{}: {}\n", field.name.escape_ascii(), field.value.escape_ascii());
+        noted.borrow_mut().push(request.headers.iter().map(field).collect());
+        request.path != DENIED && request.normal_path != DENIED
+    });
+    let outcome = play(Splice::new(inspector, judge), script, |_, _| Vec::new());
+    (outcome, asked.take())
 }
 
 /// Whether a server was asked to switch protocols.

@@ -7,7 +7,7 @@ use super::outstanding::{Asked, Awaited};
 use super::scan::{Found, Scan, Start};
 use super::{Http1, Offer, head_caps, trailer_caps};
 use crate::anomaly::Anomaly;
-use crate::http::HttpResponse;
+use crate::http::{HttpResponse, Version};
 use crate::http2::Http2;
 use crate::inspector::{Context, End, Settings, Step};
 
@@ -36,11 +36,21 @@ impl Server {
 }
 
 /// How a body is framed.
-enum Body {
+#[derive(Copy, Clone, Debug)]
+pub(super) enum Body {
     Length(u64),
     Chunked,
     /// To the end of the stream.
     Rest,
+}
+
+/// What a final response says.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Said {
+    pub(super) version: Version,
+    pub(super) status: u16,
+    pub(super) grpc_status: Option<u32>,
+    pub(super) body: Body,
 }
 
 const fn end(anomaly: Anomaly) -> Step {
@@ -88,7 +98,14 @@ impl Http1 {
         let Some(Awaited::Response(asked)) = self.outstanding.front() else {
             return end(Anomaly::HttpUnexpectedResponse);
         };
-        let (len, lines) = match scan.run(bytes, Start::Response, head_caps(cx)) {
+        let caps = head_caps(cx);
+        if asked == Asked::Any
+            && let Some((len, said)) = self.known_response.at(bytes, caps)
+        {
+            let free = self.answered(said, asked, cx);
+            return Step::Pass { counted: len, free };
+        }
+        let (len, lines) = match scan.run(bytes, Start::Response, caps) {
             Ok(Found::Partial) => return Step::NeedMore,
             Ok(Found::End { lines: 0, .. }) | Err(Anomaly::HttpStartLine) => {
                 return end(Anomaly::HttpResponse);
@@ -96,16 +113,19 @@ impl Http1 {
             Ok(Found::End { len, lines }) => (len, lines),
             Err(anomaly) => return end(anomaly),
         };
-        match head::response(&bytes[..len], lines, |response| self.answer(response, asked, cx)) {
+        let whole = &bytes[..len];
+        match head::response(whole, lines, |response| self.answer(whole, lines, response, asked, cx)) {
             Ok(Ok(free)) => Step::Pass { counted: len, free },
             Ok(Err(Anomaly::HttpStartLine)) | Err(Anomaly::HttpStartLine) => end(Anomaly::HttpResponse),
             Ok(Err(anomaly)) | Err(anomaly) => end(anomaly),
         }
     }
 
-    /// Reads a response to what was asked; how many bytes pass behind its head.
+    /// Reads a response to what was asked, whose head is `whole`; how many bytes pass behind its head.
     fn answer(
         &mut self,
+        whole: &[u8],
+        lines: usize,
         response: &ResponseHead<'_>,
         asked: Asked,
         cx: &mut Context<'_>,
@@ -123,30 +143,42 @@ impl Http1 {
             self.server = Server::Head(Scan::START);
             return Ok(0);
         }
+        let ResponseHead { version, status, .. } = *response;
+        let said = Said { version, status, grpc_status: response.facts.grpc_status, body };
+        if asked == Asked::Any {
+            // One of the lines is the first one, which is no field.
+            self.known_response.note(whole, lines.saturating_sub(1), said);
+        }
+        Ok(self.answered(said, asked, cx))
+    }
+
+    /// Tells of a final response and goes on behind its head; how many bytes pass there.
+    fn answered(&mut self, said: Said, asked: Asked, cx: &mut Context<'_>) -> u64 {
         self.offer = Offer::None;
         if let Some(request) = self.outstanding.remembered() {
             cx.judge.http_response(&HttpResponse {
-                version: response.version,
-                status: response.status,
+                version: said.version,
+                status: said.status,
                 latency_ns: cx.now.saturating_sub(request.at),
                 method: request.method,
                 path: request.path,
                 host: request.host,
-                grpc_status: response.facts.grpc_status,
+                grpc_status: said.grpc_status,
                 stream: 0,
             });
         }
         self.outstanding.pop();
         if asked.may_switch() {
+            let switches = said.status == 101;
             self.client = if switches { Client::Upgraded } else { Client::Head(Scan::START) };
         }
-        let (server, free) = match body {
+        let (server, free) = match said.body {
             Body::Length(len) => (Server::Head(Scan::START), len),
             Body::Chunked => (Server::Size, 0),
             Body::Rest => (Server::Rest, u64::MAX),
         };
         self.server = server;
-        Ok(free)
+        free
     }
 
     /// The server goes on in HTTP/2. What it says there first answers the request that came with the offer.
