@@ -243,3 +243,29 @@ fn old_versions_stay_old() {
     let told = ["allow HTTP/1.0 GET /a host=", "response HTTP/1.0 200 to GET /a host= after 0 ns"];
     assert_eq!(outcome.told, [told, told].concat());
 }
+
+#[test]
+fn status_and_grpc_status_are_told_each_time() {
+    let get: &[u8] = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
+    let not_found: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\ngrpc-status: 5\r\n\r\n";
+    let script = [client(&[get]), server(&[not_found])];
+    assert_repeats_agree(&script);
+    let outcome =
+        agree(&[script.clone(), script].concat(), || Splice::new(Http1::new(), Recorder::default()));
+    let told: Vec<_> = outcome.told.iter().filter(|line| line.starts_with("response")).collect();
+    assert_eq!(told, ["response HTTP/1.1 404 to GET /a host=h after 0 ns grpc-status=5"; 2]);
+}
+
+#[test]
+fn heads_that_grow_take_no_more_room_than_the_longest() {
+    let mut splice = Splice::new(Http1::new(), Recorder::default());
+    for len in 400..=450 {
+        let long = "x".repeat(len);
+        let request = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {long}\r\n\r\n");
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX: {long}\r\n\r\n");
+        splice.send(Side::Client, request.as_bytes());
+        splice.send(Side::Server, answer.as_bytes());
+    }
+    // Both heads and the places of three fields; what is outstanding has room for a handful of requests.
+    assert!(splice.inspector.heap() <= 2 * 512 + 512, "{} bytes", splice.inspector.heap());
+}

@@ -66,10 +66,16 @@ impl Span {
     }
 }
 
-/// How long the known head is, if `bytes` begin with it and the caps, which a reload may have changed, still allow it.
+/// How long the known head is, if `bytes` begin with it and the caps of this call allow it.
 fn len_at(head: &[u8], fields: usize, bytes: &[u8], caps: Caps) -> Option<usize> {
     let known = !head.is_empty() && head.len() <= caps.bytes && fields <= caps.fields;
     (known && bytes.starts_with(head)).then_some(head.len())
+}
+
+/// Writes `head` where nothing is known, in no more room than the longest so far takes.
+fn remember(known: &mut Vec<u8>, head: &[u8]) {
+    known.reserve_exact(head.len());
+    known.extend_from_slice(head);
 }
 
 impl KnownRequest {
@@ -103,7 +109,7 @@ impl KnownRequest {
         self.version = request.version;
         self.body = asking.body;
         self.last = asking.last;
-        self.head.extend_from_slice(head);
+        remember(&mut self.head, head);
     }
 
     fn place(&mut self, head: &[u8], request: &HttpRequest<'_>) -> Option<()> {
@@ -167,7 +173,7 @@ impl KnownResponse {
     pub(super) fn note(&mut self, head: &[u8], fields: usize, said: Said) {
         self.head.clear();
         if head.len() <= MAX_HEAD {
-            self.head.extend_from_slice(head);
+            remember(&mut self.head, head);
             self.fields = fields;
             self.said = said;
         }
