@@ -149,7 +149,7 @@ impl Conntrack {
     }
 
     /// Finds the connection of a packet, and the packet's leg. `hash` is [`Conntrack::hash`] of `key`.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn lookup(&self, key: &FlowKey, hash: u64) -> Option<(ConnId, Leg)> {
         let mut leg = None;
@@ -323,12 +323,45 @@ impl Conntrack {
         self.slab[id.0 as usize].tcp.widen(leg, edge);
     }
 
+    /// Follows a packet of a connection that just flows, as nearly every packet's does: counts it and puts the time-out
+    /// off. `false`, and nothing changed: [`advance`](Self::advance) says what the packet means.
+    #[inline(always)]
+    pub(crate) fn flows(&mut self, id: ConnId, leg: Leg, packet: &Packet, now: Instant) -> bool {
+        let conn = &mut self.slab[id.0 as usize];
+        let timeout = match &packet.l4_header {
+            L4::Tcp(tcp) if conn.tcp.flows(leg, tcp) => self.timeouts.tcp_established,
+            L4::Udp { .. } if conn.tcp.state == State::Replied => self.timeouts.udp,
+            L4::Udp { .. } if conn.tcp.state == State::Unreplied && leg == Leg::Original => self.timeouts.udp,
+            _ => return false,
+        };
+        conn.count(leg, packet.ip_len());
+        conn.last_seen = timer::tick_of(now);
+        let due = timer::tick_after(now).saturating_add(timeout);
+        self.wheel.reschedule(&mut self.slab, id.0, due);
+        true
+    }
+
     /// Follows a packet of a known connection: counts it, moves the state, puts the time-out off.
     ///
     /// # Errors
     /// `InvalidTcpState`, `NotAConnection` or `UnrelatedIcmp`: the packet must not go on. Such a packet is not counted.
     #[inline]
     pub fn advance(
+        &mut self,
+        id: ConnId,
+        leg: Leg,
+        packet: &Packet,
+        now: Instant,
+    ) -> Result<Progress, DropReason> {
+        if self.flows(id, leg, packet, now) {
+            return Ok(Progress::Continue);
+        }
+        self.advance_otherwise(id, leg, packet, now)
+    }
+
+    /// [`advance`](Self::advance) for all that does not just flow.
+    #[inline(never)]
+    fn advance_otherwise(
         &mut self,
         id: ConnId,
         leg: Leg,

@@ -20,7 +20,7 @@ use crate::track::Tracked;
 use crate::verify::verify;
 use flowlog::DropReason;
 use flowlog::ring::EventWriter;
-use packet::{FlowKey, Frame, Instant, PacketIo, ParseError, Parsed, icmp};
+use packet::{FlowKey, Frame, Instant, L4, Packet, PacketIo, ParseError, Parsed, Tcp, icmp};
 
 /// What the first pass over a burst found out about a frame: the parse result, and the hash of its flow key so that
 /// the lookups of the second pass need not wait for each other.
@@ -74,13 +74,27 @@ impl Pipeline {
     /// Stage 1: reads a frame's bytes, once. The answer is written where it stays: copying it costs as much as reading.
     #[inline]
     pub fn parse<I: PacketIo>(&self, io: &I, frame: &Frame, to: &mut Parse) {
-        to.parsed = packet::parse(io.bytes(frame), frame.len());
-        let flow = match &to.parsed {
-            Ok(Parsed::Ip(packet)) if packet.is_icmp_error() => icmp::about(io.bytes(frame), packet),
-            Ok(Parsed::Ip(packet)) => packet.flow_key(),
-            _ => None,
+        packet::parse_into(io.bytes(frame), frame.len(), &mut to.parsed);
+        let Ok(Parsed::Ip(packet)) = &to.parsed else {
+            to.flow = None;
+            return;
         };
-        to.flow = flow.map(|key| (key, self.conntrack.hash(&key)));
+        let (L4::Tcp(Tcp { src_port, dst_port, .. }) | L4::Udp { src_port, dst_port }) = packet.l4_header
+        else {
+            to.flow = self.rare_flow(io, frame, packet);
+            return;
+        };
+        let Packet { src, dst, proto, .. } = *packet;
+        let key = FlowKey { src, dst, src_port, dst_port, proto };
+        to.flow = Some((key, self.conntrack.hash(&key)));
+    }
+
+    /// The flow of anything but TCP and UDP.
+    #[cold]
+    fn rare_flow<I: PacketIo>(&self, io: &I, frame: &Frame, packet: &Packet) -> Option<(FlowKey, u64)> {
+        let key =
+            if packet.is_icmp_error() { icmp::about(io.bytes(frame), packet)? } else { packet.flow_key()? };
+        Some((key, self.conntrack.hash(&key)))
     }
 
     /// Stages 2 to 7: decides about one frame and acts on it. The frame is sent, answered or released on return, or waits
@@ -140,7 +154,13 @@ impl Pipeline {
         if class == Class::AnswerNeighbour {
             return Action::AnswerNeighbour;
         }
-        match self.track(packet, parse.flow.as_ref(), port, snapshot, now) {
+        let found = parse.flow.as_ref().and_then(|(key, hash)| self.conntrack.lookup(key, *hash));
+        if let Some((id, leg)) = found
+            && let Some(out) = self.flows_on(packet, id, leg, port, snapshot, now)
+        {
+            return Action::Forward { out, checksum };
+        }
+        match self.track(packet, parse.flow.as_ref(), found, port, snapshot, now) {
             Ok(Tracked::Forward(out)) => Action::Forward { out, checksum },
             Ok(Tracked::Inspect { id, leg }) => Action::Inspect(Inspected { id, leg, completion: checksum }),
             Err(refused) => Action::Drop(refused),

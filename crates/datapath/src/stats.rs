@@ -107,7 +107,7 @@ pub struct Stats {
     /// How many frames came at a time, and how long they took.
     pub bursts: BurstStats,
     /// Per port, by number.
-    pub ports: Vec<PortStats>,
+    pub ports: Box<[PortStats; MAX_PORTS]>,
 }
 
 impl Default for Stats {
@@ -122,7 +122,7 @@ impl Default for Stats {
             rejudged: 0,
             generated: 0,
             bursts: BurstStats::default(),
-            ports: vec![PortStats::default(); MAX_PORTS],
+            ports: Box::new([PortStats::default(); MAX_PORTS]),
         }
     }
 }
@@ -153,7 +153,7 @@ impl Stats {
         self.bursts.frames.merge(&bursts.frames);
         self.bursts.nanos.merge(&bursts.nanos);
         self.bursts.frame_nanos.merge(&bursts.frame_nanos);
-        for (port, more) in self.ports.iter_mut().zip(ports) {
+        for (port, more) in self.ports.iter_mut().zip(ports.iter()) {
             port.rx_frames += more.rx_frames;
             port.rx_bytes += more.rx_bytes;
             port.tx_frames += more.tx_frames;

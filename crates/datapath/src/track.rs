@@ -50,32 +50,56 @@ pub enum Tracked {
 }
 
 impl Pipeline {
-    /// Finds or creates the packet's connection and answers the port it leaves by.
+    /// The port by which a packet leaves of which there is no more to say: its connection flows, was judged by this very
+    /// snapshot, and is not inspected. `None`, and nothing done: [`track`](Self::track) sees to it.
     #[inline(always)]
+    pub(crate) fn flows_on(
+        &mut self,
+        packet: &Packet,
+        id: ConnId,
+        leg: Leg,
+        port: &Port,
+        snapshot: &Snapshot,
+        now: Instant,
+    ) -> Option<PortId> {
+        let conn = self.conntrack.get(id);
+        let out = conn.port_towards(leg);
+        let judged = conn.verdict.epoch == snapshot.epoch && !conn.revoked();
+        let plain = judged
+            && conn.port_towards(leg.opposite()) == port.id
+            && conn.verdict.inspection == inspect::NONE
+            && packet.fragment.is_none();
+        // Nothing of it is worth a line: what flows is no first reply, and begins and ends nothing.
+        (plain && self.conntrack.flows(id, leg, packet, now)).then_some(out)
+    }
+
+    /// Finds or creates the packet's connection and answers the port it leaves by. `found` is the connection of its `flow`, or
+    /// of the one that an ICMP error is about.
+    #[inline(never)]
     pub(crate) fn track(
         &mut self,
         packet: &Packet,
         flow: Option<&(FlowKey, u64)>,
+        found: Option<(ConnId, Leg)>,
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
     ) -> Result<Tracked, Dropped> {
         if packet.is_icmp_error() {
-            let about = *flow.ok_or(DropReason::UnrelatedIcmp)?;
-            return self.related(packet, about, port, snapshot, now);
+            let (id, leg) = found.ok_or(DropReason::UnrelatedIcmp)?;
+            return self.related(packet, id, leg, port, snapshot, now);
         }
-        let of_first;
-        let (key, hash) = match flow {
-            Some(flow) => flow,
+        let (key, hash, found) = match flow {
+            Some(&(key, hash)) => (key, hash, found),
             None => {
                 let key = self.fragments.later(packet, now)?;
-                of_first = (key, self.conntrack.hash(&key));
-                &of_first
+                let hash = self.conntrack.hash(&key);
+                (key, hash, self.conntrack.lookup(&key, hash))
             }
         };
-        match self.conntrack.lookup(key, *hash) {
+        match found {
             Some((id, leg)) => self.known(packet, id, leg, port, snapshot, now),
-            None => self.new_connection(packet, *key, *hash, port, snapshot, now),
+            None => self.new_connection(packet, key, hash, port, snapshot, now),
         }
     }
 
@@ -239,14 +263,18 @@ impl Pipeline {
     fn related(
         &mut self,
         packet: &Packet,
-        (about, hash): (FlowKey, u64),
+        id: ConnId,
+        leg: Leg,
         port: &Port,
         snapshot: &Snapshot,
         now: Instant,
     ) -> Result<Tracked, Dropped> {
-        let (id, leg) = self.conntrack.lookup(&about, hash).ok_or(DropReason::UnrelatedIcmp)?;
         let conn = self.conntrack.get(id);
-        if packet.dst != { about.src } || conn.port_towards(leg) != port.id {
+        let about = match leg {
+            Leg::Original => conn.key.src,
+            Leg::Reply => conn.key.dst,
+        };
+        if packet.dst != about || conn.port_towards(leg) != port.id {
             return Err(DropReason::UnrelatedIcmp.into());
         }
         if conn.revoked() || conn.verdict.epoch != snapshot.epoch {

@@ -23,6 +23,7 @@ pub enum Completion {
 ///
 /// # Errors
 /// [`DropReason::Checksum`].
+#[inline(always)]
 pub fn verify<I: PacketIo>(
     io: &I,
     frame: &Frame,

@@ -4,6 +4,7 @@
 mod support;
 
 use datapath::config::{DatapathConfig, DenyResponse};
+use datapath::ports::PortKind;
 use flowlog::event::VerdictKind;
 use flowlog::{CloseReason, DropReason, EventKind, TraceReason};
 use packet::testing::{self, tcp, udp};
@@ -250,6 +251,52 @@ fn a_revoked_rule_cuts_the_connection_it_allowed_and_no_other() {
     assert_eq!(tcp_header.seq, 777);
     net.passes(A, B, udp(A4, B4, 5000, 53, b"again"), Delta::default());
     net.passes(C, A, tcp(C4, A4, 80, 4001, SYN | ACK, 9, 2, b""), Delta::default());
+}
+
+#[test]
+fn the_very_first_packets_under_a_new_policy_are_judged_by_it() {
+    let mut net = Net::new();
+    connect(&mut net, 4000);
+    net.passes(A, C, tcp(A4, C4, 4001, 80, SYN, 1, 0, b""), opened());
+    net.swap(2, policy_of_b(false), ports());
+    // In one burst, and no poll before it that would have judged the connections anew.
+    let late = from(A, tcp(A4, B4, 4000, 80, ACK, 101, 501, b"late"));
+    let answer = from(B, tcp(B4, A4, 80, 4000, ACK, 501, 101, b"late, too"));
+    let allowed = from(C, tcp(C4, A4, 80, 4001, SYN | ACK, 9, 2, b""));
+    for (port, frame) in [(A, late), (B, answer), (C, allowed)] {
+        assert!(net.worker.io_mut().inject(port, &frame));
+    }
+    let dropped = vec![(DropReason::Revoked, 2)];
+    net.poll(Delta {
+        received: 3,
+        forwarded: 1,
+        rejudged: 2,
+        closed: 1,
+        generated: 2,
+        dropped,
+        ..Delta::default()
+    });
+    for (port, frames) in [(A, 2), (B, 1)] {
+        let sent = net.sent(port);
+        assert_eq!(sent.len(), frames);
+        assert!(!sent.iter().any(|frame| frame.ends_with(b"late") || frame.ends_with(b"too")));
+    }
+}
+
+#[test]
+fn packets_of_a_connection_come_by_its_own_ports() {
+    let mut net = Net::new();
+    connect(&mut net, 4000);
+    // An address that moves without a new epoch: nobody has judged it there.
+    let mut moved = ports();
+    moved.retain(|port| port.id != B);
+    for port in &mut moved {
+        if let (C, PortKind::Pod { addrs, .. }) = (port.id, &mut port.kind) {
+            *addrs = vec![addr(B4)];
+        }
+    }
+    net.swap(1, policy_of_b(true), moved);
+    net.drops(C, tcp(B4, A4, 80, 4000, ACK, 501, 101, b"not mine"), DropReason::InvalidSource);
 }
 
 #[test]

@@ -57,25 +57,50 @@ impl Sum {
 #[must_use]
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
-    // Native 32-bit words in 64-bit lanes: no carry can be lost below 2^32 words, and the compiler makes vector
-    // additions of it. The byte order of the words only swaps the folded result (RFC 1071 §2 (B)).
-    let (blocks, rest) = bytes.as_chunks::<16>();
-    let mut lanes = [0_u64; 4];
-    for block in blocks {
-        for (lane, word) in lanes.iter_mut().zip(block.as_chunks::<4>().0) {
-            *lane += u64::from(u32::from_ne_bytes(*word));
+    // Words of 64 bits, each carry put back in at once. Their byte order only swaps the folded result (RFC 1071 §2 (B)).
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (blocks, few) = words.as_chunks::<4>();
+    let mut total = if blocks.is_empty() { 0 } else { sum_blocks(blocks) };
+    // At most three: without a loop.
+    for at in 0..3 {
+        if let Some(word) = few.get(at) {
+            total = add(total, u64::from_le_bytes(*word));
         }
     }
-    let mut total: u64 = lanes.iter().sum();
-    let (words, tail) = rest.as_chunks::<4>();
-    for word in words {
-        total += u64::from(u32::from_ne_bytes(*word));
+    if !rest.is_empty() {
+        total = add(total, last_word(bytes, rest));
     }
-    if !tail.is_empty() {
-        let byte = |at: usize| tail.get(at).copied().unwrap_or_default();
-        total += u64::from(u32::from_ne_bytes([byte(0), byte(1), byte(2), 0]));
+    fold(total).swap_bytes()
+}
+
+#[inline(always)]
+fn sum_blocks(blocks: &[[[u8; 8]; 4]]) -> u64 {
+    // Four sums that do not wait for each other.
+    let mut lanes = [0_u64; 4];
+    for block in blocks {
+        for (lane, word) in lanes.iter_mut().zip(block) {
+            *lane = add(*lane, u64::from_le_bytes(*word));
+        }
     }
-    u16::from_be_bytes(fold(total).to_ne_bytes())
+    let [a, b, c, d] = lanes;
+    add(add(a, b), add(c, d))
+}
+
+/// The `rest` of less than eight bytes at the end of `bytes`, with zeros behind it.
+#[inline(always)]
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    if let Some(last) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*last) >> (8 * (8 - rest.len() as u32) % 64);
+    }
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
+}
+
+/// One's complement sum of two numbers.
+#[inline(always)]
+const fn add(a: u64, b: u64) -> u64 {
+    let (sum, carry) = a.overflowing_add(b);
+    // Two numbers that carry leave less than all ones.
+    sum + carry as u64
 }
 
 /// [`sum`] over an IPv4 header without options.
@@ -137,8 +162,8 @@ pub fn pseudo_header_sum(packet: &Packet, l4_len: u32) -> u16 {
 #[inline]
 pub fn pseudo_header_sum_of(src: Addr, dst: Addr, l4_proto: u8, l4_len: u32) -> u16 {
     // For both families alike: the prefix of mapped addresses is 0xffff, which is zero to a one's complement sum.
-    let words = |a: Addr| (0..4).map(|i| u64::from((a.0 >> (32 * i)) as u32)).sum::<u64>();
-    fold(words(src) + words(dst) + u64::from(l4_proto) + u64::from(l4_len))
+    let halves = |addr: Addr| add((addr.0 >> 64) as u64, addr.0 as u64);
+    fold(add(add(halves(src), halves(dst)), u64::from(l4_proto) + u64::from(l4_len)))
 }
 
 /// Classifies the L4 checksum of an unfragmented packet.
@@ -149,29 +174,40 @@ pub fn pseudo_header_sum_of(src: Addr, dst: Addr, l4_proto: u8, l4_len: u32) -> 
 /// The checksum of a fragmented datagram lies over bytes that are in other frames. A fragment is therefore
 /// answered [`Valid`](ChecksumState::Valid), and the receiver checks it after reassembly; so is a protocol whose
 /// header we do not read.
-#[inline]
+#[inline(always)]
 pub fn classify<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet, may_be_partial: bool) -> ChecksumState {
+    if !matches!(packet.l4_header, L4::Tcp(_)) || packet.fragment.is_some() {
+        return classify_other(io, frame, packet, may_be_partial);
+    }
+    let head = io.bytes(frame);
+    let field = field_at(head, packet, tcp::CHECKSUM_OFFSET);
+    internet(io, frame, head, packet, field, may_be_partial)
+}
+
+/// [`classify`] for what is not a whole TCP segment.
+#[inline(never)]
+fn classify_other<I: PacketIo>(
+    io: &I,
+    frame: &Frame,
+    packet: &Packet,
+    may_be_partial: bool,
+) -> ChecksumState {
     if packet.fragment.is_some() {
         return ChecksumState::Valid;
     }
-    let l4_len = packet.end - u32::from(packet.l4);
     let head = io.bytes(frame);
     match packet.l4_header {
-        L4::Tcp(_) => {
-            let field = field_at(head, packet, tcp::CHECKSUM_OFFSET);
-            internet(io, frame, head, packet, field, l4_len, may_be_partial)
-        }
         L4::Udp { .. } => {
             let field = field_at(head, packet, udp::CHECKSUM_OFFSET);
             match (field, packet.src.is_v4()) {
                 (0, true) => ChecksumState::Absent,
                 // RFC 8200 §8.1: a UDP packet over IPv6 must have a checksum.
                 (0, false) => ChecksumState::Invalid,
-                _ => internet(io, frame, head, packet, field, l4_len, may_be_partial),
+                _ => internet(io, frame, head, packet, field, may_be_partial),
             }
         }
         // ICMP is summed by whoever sends it, also on a veth.
-        L4::Icmp(_) => verified(sum_l4(io, frame, head, packet, icmp_start(packet, l4_len)) == 0xffff),
+        L4::Icmp(_) => verified(sum_l4(io, frame, head, packet, icmp_start(packet)) == 0xffff),
         L4::Sctp(_) => {
             // The kernel leaves the field zero when the device claims to do the CRC, as veth does.
             let field = wide_field_at(head, packet, sctp::CHECKSUM_OFFSET);
@@ -180,6 +216,8 @@ pub fn classify<I: PacketIo>(io: &I, frame: &Frame, packet: &Packet, may_be_part
             }
             verified(crc_l4(io, frame, packet).to_le_bytes() == field)
         }
+        // TCP was seen to.
+        L4::Tcp(_) => ChecksumState::Invalid,
         L4::Fragment | L4::Other => ChecksumState::Valid,
     }
 }
@@ -248,17 +286,16 @@ fn verified(right: bool) -> ChecksumState {
 }
 
 /// TCP and UDP: partial in O(1), else the whole sum.
-#[inline]
+#[inline(always)]
 fn internet<I: PacketIo>(
     io: &I,
     frame: &Frame,
     head: &[u8],
     packet: &Packet,
     field: u16,
-    l4_len: u32,
     may_be_partial: bool,
 ) -> ChecksumState {
-    let pseudo = pseudo_header_sum(packet, l4_len);
+    let pseudo = pseudo_header_sum(packet, l4_len(packet));
     if may_be_partial && field == pseudo {
         return ChecksumState::Partial;
     }
@@ -266,8 +303,13 @@ fn internet<I: PacketIo>(
 }
 
 /// ICMPv6 has a pseudo-header (RFC 4443 §2.3), ICMP has none.
-fn icmp_start(packet: &Packet, l4_len: u32) -> u16 {
-    if packet.proto == proto::ICMPV6 { pseudo_header_sum(packet, l4_len) } else { 0 }
+fn icmp_start(packet: &Packet) -> u16 {
+    if packet.proto == proto::ICMPV6 { pseudo_header_sum(packet, l4_len(packet)) } else { 0 }
+}
+
+/// Bytes of L4, header and payload.
+fn l4_len(packet: &Packet) -> u32 {
+    packet.end - u32::from(packet.l4)
 }
 
 fn field_at(head: &[u8], packet: &Packet, offset: u16) -> u16 {

@@ -24,55 +24,88 @@ const OPTION_SSRR: u8 = 137;
 /// Reads the header at `l3`. `frame_len` is the length over all buffers, `head` the first of them.
 #[inline(always)]
 pub(crate) fn parse(head: &[u8], l3: usize, frame_len: usize) -> Result<Ip, ParseError> {
-    let Some(h) = head.get(l3..).and_then(<[u8]>::first_chunk::<MIN_HEADER_LEN>) else {
+    let h = first_20(head, l3)?;
+    let header_len = usize::from(h[0] & 0x0f) * 4;
+    check_lengths(h, header_len, l3, frame_len)?;
+    let Some(whole) = head.get(l3..l3 + header_len) else {
         return Err(ParseError::Truncated);
     };
-    let header_len = usize::from(h[0] & 0x0f) * 4;
+    if checksum::sum(whole) != 0xffff {
+        return Err(ParseError::Ipv4Checksum);
+    }
+    check_options(&whole[MIN_HEADER_LEN..])?;
+    let ip = fields(h, header_len, l3)?;
+    let flags = flags(h);
+    let fragment = if flags & (FLAG_MORE_FRAGMENTS | OFFSET_MASK) == 0 {
+        None
+    } else {
+        let id = u32::from(u16::from_be_bytes([h[4], h[5]]));
+        Some(fragment_fields(flags, id, header_len, ip.end - l3)?)
+    };
+    Ok(Ip { fragment, ..ip })
+}
+
+/// [`parse`] for what nearly every packet has: no options and no fragment. `None`: this one is not like that.
+#[inline(always)]
+pub(crate) fn parse_plain(head: &[u8], l3: usize, frame_len: usize) -> Result<Option<Ip>, ParseError> {
+    let h = first_20(head, l3)?;
+    if h[0] != 0x45 || flags(h) & (FLAG_MORE_FRAGMENTS | OFFSET_MASK) != 0 {
+        return Ok(None);
+    }
+    check_lengths(h, MIN_HEADER_LEN, l3, frame_len)?;
+    if checksum::sum_20(h) != 0xffff {
+        return Err(ParseError::Ipv4Checksum);
+    }
+    fields(h, MIN_HEADER_LEN, l3).map(Some)
+}
+
+#[inline(always)]
+fn first_20(head: &[u8], l3: usize) -> Result<&[u8; MIN_HEADER_LEN], ParseError> {
+    head.get(l3..).and_then(<[u8]>::first_chunk).ok_or(ParseError::Truncated)
+}
+
+#[inline(always)]
+fn flags(h: &[u8; MIN_HEADER_LEN]) -> u16 {
+    u16::from_be_bytes([h[6], h[7]])
+}
+
+#[inline(always)]
+fn check_lengths(
+    h: &[u8; MIN_HEADER_LEN],
+    header_len: usize,
+    l3: usize,
+    frame_len: usize,
+) -> Result<(), ParseError> {
     let total_len = usize::from(u16::from_be_bytes([h[2], h[3]]));
-    let flags = u16::from_be_bytes([h[6], h[7]]);
     let ttl = h[8];
     if h[0] >> 4 != 4
         || header_len < MIN_HEADER_LEN
         || total_len < header_len
         || total_len > frame_len - l3
-        || flags & FLAG_RESERVED != 0
+        || flags(h) & FLAG_RESERVED != 0
         || ttl == 0
     {
         return Err(ParseError::InvalidIp);
     }
-    if header_len == MIN_HEADER_LEN {
-        if checksum::sum_20(h) != 0xffff {
-            return Err(ParseError::Ipv4Checksum);
-        }
-    } else {
-        let Some(whole) = head.get(l3..l3 + header_len) else {
-            return Err(ParseError::Truncated);
-        };
-        if checksum::sum(whole) != 0xffff {
-            return Err(ParseError::Ipv4Checksum);
-        }
-        check_options(&whole[MIN_HEADER_LEN..])?;
-    }
+    Ok(())
+}
+
+/// The values of a header whose lengths and sum are right, as of a packet that is no fragment.
+#[inline(always)]
+fn fields(h: &[u8; MIN_HEADER_LEN], header_len: usize, l3: usize) -> Result<Ip, ParseError> {
     let src = u32::from_be_bytes([h[12], h[13], h[14], h[15]]);
     let dst = u32::from_be_bytes([h[16], h[17], h[18], h[19]]);
     check_addresses(src, dst)?;
-    let proto = h[9];
-    let fragment = if flags & (FLAG_MORE_FRAGMENTS | OFFSET_MASK) == 0 {
-        None
-    } else {
-        let id = u32::from(u16::from_be_bytes([h[4], h[5]]));
-        Some(fragment_fields(flags, id, header_len, total_len)?)
-    };
     Ok(Ip {
         src: Addr::v4(src.to_be_bytes()),
         dst: Addr::v4(dst.to_be_bytes()),
         l4: l3 + header_len,
-        end: l3 + total_len,
-        ttl,
+        end: l3 + usize::from(u16::from_be_bytes([h[2], h[3]])),
+        ttl: h[8],
         traffic_class: h[1],
-        proto,
-        dont_fragment: flags & FLAG_DONT_FRAGMENT != 0,
-        fragment,
+        proto: h[9],
+        dont_fragment: flags(h) & FLAG_DONT_FRAGMENT != 0,
+        fragment: None,
     })
 }
 

@@ -38,6 +38,6 @@ pub use flow_key::{FlowKey, Leg};
 pub use frame::{BURST_LEN, Burst, ChecksumRequest, Frame, PortId};
 pub use io::{IoError, IoStats, PacketIo};
 pub use packet::{Arp, Fragment, Icmp, L4, Packet, Parsed, Sctp, Tcp, TcpFlags};
-pub use parse::{ParseError, parse};
+pub use parse::{ParseError, parse, parse_into};
 pub use seq::Seq;
 pub use time::Instant;

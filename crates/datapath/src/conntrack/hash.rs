@@ -60,7 +60,7 @@ impl FlowHasher {
     }
 
     /// The hash of `key` and of `key.reversed()`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hash(&self, key: &FlowKey) -> u64 {
         let proto = u64::from(key.proto);
         let sum = match (key.src.as_v4(), key.dst.as_v4()) {

@@ -69,7 +69,7 @@ pub(super) enum Step {
 }
 
 /// Sequence numbers and state; indexed by leg.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub(super) struct Tracking {
     /// One past the last number sent.
@@ -173,13 +173,14 @@ impl Tracking {
         };
     }
 
+    /// By which each leg's windows are shifted.
     #[inline]
-    fn shift(&self, leg: usize) -> u32 {
+    fn shifts(&self) -> [u32; 2] {
         let (original, reply) = (self.scales & 0x0f, self.scales >> 4);
         if original == NO_SCALE || reply == NO_SCALE {
-            return 0;
+            return [0; 2];
         }
-        u32::from(if leg == 0 { original } else { reply })
+        [u32::from(original), u32::from(reply)]
     }
 
     fn known(&self, leg: usize) -> bool {
@@ -187,7 +188,7 @@ impl Tracking {
     }
 
     fn max_window(&self, leg: usize) -> u32 {
-        (u32::from(self.max_win[leg]) << self.shift(leg)).max(1)
+        (u32::from(self.max_win[leg]) << self.shifts()[leg]).max(1)
     }
 
     /// Somebody else allows this leg to send up to there.
@@ -195,6 +196,33 @@ impl Tracking {
         if self.known(leg.index()) {
             self.edge[leg.index()] = later(edge, self.edge[leg.index()]);
         }
+    }
+
+    /// Follows a segment of a connection over which data flows, which is what nearly every segment is. `false`, and nothing
+    /// changed: it is none, or has no effect, and [`step`](Self::step) says what it does.
+    #[inline]
+    pub(super) fn flows(&mut self, leg: Leg, tcp: &Tcp) -> bool {
+        const CONTROL: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+        let (s, p) = (leg.index(), leg.opposite().index());
+        let [ours, theirs] = [self.flags[s], self.flags[p]];
+        let plain = tcp.flags.0 & (CONTROL | TcpFlags::ACK) == TcpFlags::ACK;
+        let open = (ours & theirs & KNOWN) | ((ours | theirs) & TcpFlags::FIN) == KNOWN;
+        if self.state != State::Established || !plain || !open {
+            return false;
+        }
+        let shifts = self.shifts();
+        let end = tcp.seq.wrapping_add(tcp.payload_len);
+        let max_window = |leg: usize| (u32::from(self.max_win[leg]) << shifts[leg]).max(1);
+        if !self.fits(s, p, tcp, end, [max_window(s), max_window(p)]) {
+            return false;
+        }
+        let window = (u32::from(tcp.window) << shifts[s]).max(1);
+        self.end[s] = later(end, self.end[s]);
+        self.edge[p] = later(tcp.ack.wrapping_add(window), self.edge[p]);
+        self.acked[s] = later(tcp.ack, self.acked[s]);
+        self.max_win[s] = self.max_win[s].max(tcp.window);
+        self.flags[s] = ours | tcp.flags.0 & HEADER_FLAGS;
+        true
     }
 
     /// Follows one segment.
@@ -288,7 +316,7 @@ impl Tracking {
         self.max_win[1] = tcp.window.max(1);
         // Windows of SYNs are not scaled; later ones are compared in units of the scale.
         for leg in 0..2 {
-            self.max_win[leg] = u32::from(self.max_win[leg]).div_ceil(1 << self.shift(leg)).max(1) as u16;
+            self.max_win[leg] = u32::from(self.max_win[leg]).div_ceil(1 << self.shifts()[leg]).max(1) as u16;
         }
         self.state = State::SynReceived;
         Step::Advanced
@@ -361,17 +389,25 @@ impl Tracking {
         if !self.known(p) {
             return true;
         }
+        // Where this leg's own end is not known, the segment is as recent as can be.
+        let end = if self.known(s) { end } else { self.end[s] };
+        self.fits(s, p, tcp, end, [self.max_window(s), self.max_window(p)])
+    }
+
+    /// The same where all numbers are known. `end` is the segment's, `windows` are the largest of this leg and of its peer.
+    #[inline(always)]
+    fn fits(&self, s: usize, p: usize, tcp: &Tcp, end: u32, windows: [u32; 2]) -> bool {
         // One byte past the edge is a window probe, one before the end a keep-alive.
         let room = !after(tcp.seq, self.edge[s].wrapping_add(1));
-        let recent = !self.known(s) || !after(self.end[s].wrapping_sub(self.max_window(p)), end);
-        let slack = self.max_window(s).max(ACK_SLACK);
+        let recent = !after(self.end[s].wrapping_sub(windows[1]), end);
+        let slack = windows[0].max(ACK_SLACK);
         let ack = between(self.end[p].wrapping_sub(slack), tcp.ack, self.end[p]);
         room && recent && ack
     }
 
     #[inline]
     fn learn(&mut self, s: usize, p: usize, tcp: &Tcp, end: u32) {
-        let window = (u32::from(tcp.window) << self.shift(s)).max(1);
+        let window = (u32::from(tcp.window) << self.shifts()[s]).max(1);
         let edge = tcp.ack.wrapping_add(window);
         if self.known(s) {
             // A sender never goes beyond its own FIN: one that does shows that the FIN was somebody else's.

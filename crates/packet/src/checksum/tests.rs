@@ -130,6 +130,18 @@ fn crc32c_of_the_standard_check_string() {
     assert_eq!(crc32c(&[b"1234", b"56789"]), 0xe306_9283);
 }
 
+#[test]
+fn sum_of_every_short_length_agrees_with_the_naive_one() {
+    let counted: Vec<u8> = (0..140_u32).map(|i| (i * 37 + 11) as u8).collect();
+    for bytes in [&counted[..], &[0xff; 140], &[0; 140]] {
+        for from in 0..9 {
+            for to in from..bytes.len() {
+                assert_eq!(sum(&bytes[from..to]), naive(&bytes[from..to]), "{from}..{to}");
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn sum_agrees_with_the_naive_one(bytes in prop::collection::vec(any::<u8>(), 0..3_000)) {

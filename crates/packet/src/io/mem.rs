@@ -353,6 +353,7 @@ impl PacketIo for MemIo {
         Some(Frame::new(index, self.buffers[index as usize].total, port))
     }
 
+    #[inline]
     fn send(&mut self, port: PortId, frame: Frame) -> Result<(), Frame> {
         let index = self.check(&frame);
         let tx = self.ports.get_mut(usize::from(port.0)).map(|p| &mut p.tx);

@@ -4,6 +4,7 @@ use crate::checksum;
 use crate::flow_key::FlowKey;
 use crate::packet::{Arp, TcpFlags};
 use crate::testing::{self, ToAddr};
+use proptest::prelude::*;
 
 const A4: &str = "10.0.0.1";
 const B4: &str = "10.0.0.2";
@@ -391,4 +392,39 @@ fn a_head_shorter_than_promised_is_no_panic() {
         }
     }
     assert!(parse(&frame[..1_500], frame.len()).is_ok());
+}
+
+proptest! {
+    /// The short way for plain IPv4 headers answers what the long one answers, or nothing.
+    #[test]
+    fn plain_ipv4_headers_are_read_alike(
+        changes in prop::collection::vec((0usize..20, any::<u8>()), 0..3),
+        bit in prop::option::of((0usize..20, 0u8..8)),
+        right in any::<bool>(),
+        cut in 0usize..60,
+    ) {
+        let change = |h: &mut [u8]| {
+            changes.iter().for_each(|(at, to)| h[*at] = *to);
+            if let Some((at, bit)) = bit {
+                h[at] ^= 1 << bit;
+            }
+        };
+        let mut frame = testing::tcp(A4, B4, 1000, 80, TcpFlags::ACK, 7, 9, b"0123456789");
+        if right {
+            frame = v4_with(frame, change);
+        } else {
+            change(&mut frame[14..34]);
+        }
+        frame.truncate(frame.len().saturating_sub(cut.saturating_sub(20)).max(14));
+        let plain = ipv4::parse_plain(&frame, 14, frame.len());
+        let whole = ipv4::parse(&frame, 14, frame.len());
+        if changes.is_empty() && bit.is_none() && cut <= 20 {
+            prop_assert!(matches!(plain, Ok(Some(_))), "plain, and read so");
+        }
+        match plain {
+            Ok(None) => {}
+            Ok(Some(ip)) => prop_assert_eq!(whole, Ok(ip)),
+            Err(error) => prop_assert_eq!(whole, Err(error)),
+        }
+    }
 }

@@ -268,4 +268,45 @@ proptest! {
             let _ = t.step(leg, &Tcp { window, window_scale, ..seg(flags, seq, ack, 3) });
         }
     }
+
+    /// The short way for segments that flow is the long way, or leaves everything as it is; and it is taken.
+    #[test]
+    fn what_flows_goes_the_same_way(
+        c in any::<u32>(), s in any::<u32>(), scales in prop::array::uniform2(prop::option::of(0u8..16)),
+        early_fin in prop::option::weighted(0.2, 0usize..2),
+        script in prop::collection::vec((
+            any::<bool>(), prop::sample::select(vec![A, A, A, A | TcpFlags::PSH, A | TcpFlags::URG, A | F, S, S | A, R | A, 0]),
+            prop_oneof![Just(0i32), -3i32..3, -2_000i32..2_000, -200_000i32..200_000],
+            prop_oneof![Just(0i32), -3i32..3, -70_000i32..70_000],
+            any::<u16>(), 0u32..3_000,
+        ), 1..40),
+    ) {
+        let mut t = Tracking::open(&Tcp { window_scale: scales[0], ..seg(S, c.wrapping_sub(1), 0, 0) });
+        let _ = t.step(Reply, &Tcp { window_scale: scales[1], ..seg(S | A, s.wrapping_sub(1), c, 0) });
+        prop_assert!(!t.flows(Original, &seg(A, c, s, 0)), "a handshake does not flow");
+        let _ = t.step(Original, &seg(A, c, s, 0));
+        prop_assert_eq!(t.state, State::Established);
+        if let Some(leg) = early_fin {
+            // Of a handshake that was acknowledged late.
+            t.flags[leg] |= F;
+        }
+        for (original, flags, seq_off, ack_off, window, payload) in script {
+            let leg = if original { Original } else { Reply };
+            let (seq, ack) = (t.end[leg.index()], t.end[leg.opposite().index()]);
+            let tcp = Tcp { window, ..seg(flags, seq.wrapping_add_signed(seq_off), ack.wrapping_add_signed(ack_off), payload) };
+            let mut short = t;
+            let flowed = short.flows(leg, &tcp);
+            if !flowed {
+                prop_assert_eq!(short, t, "nothing was changed");
+            }
+            let (was, fins) = (t.state, (t.flags[0] | t.flags[1]) & F);
+            let step = t.step(leg, &tcp);
+            if flowed {
+                prop_assert_eq!(step, ADV);
+                prop_assert_eq!(short, t);
+            }
+            let plain = was == State::Established && fins == 0 && flags & A != 0 && flags & (S | F | R) == 0;
+            prop_assert_eq!(flowed, plain && step == ADV, "every one that flows is seen to be one");
+        }
+    }
 }
