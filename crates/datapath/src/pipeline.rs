@@ -4,7 +4,8 @@
 //! parse → classify → verify → track → judge → inspect → act
 //! ```
 //!
-//! A stage answers; the next one acts on the answer; [`act`](crate::act) alone consumes the frame.
+//! A stage answers; the next one acts on the answer; [`act`](crate::act) alone consumes the frame. A packet of which there
+//! is no more to say goes from the connection's lookup to `act` by a short way.
 
 use crate::act::Action;
 use crate::budget::PortBudgets;
