@@ -27,7 +27,7 @@ impl Addr {
     /// Whether this is an IPv4 address.
     #[must_use]
     pub const fn is_v4(self) -> bool {
-        // By halves: as one number of 128 bits it takes twice as many steps.
+        // By halves: as one number of 128 bits it takes more steps.
         (self.0 >> 64) as u64 | (self.0 as u64 ^ V4_MAPPED as u64) >> 32 == 0
     }
 

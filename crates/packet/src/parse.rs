@@ -68,7 +68,7 @@ pub fn parse(head: &[u8], frame_len: usize) -> Result<Parsed, ParseError> {
     parsed
 }
 
-/// [`parse`] with its answer written where it stays: put together and moved it costs half as much again as the reading.
+/// [`parse`] with its answer written where it stays: put together elsewhere and moved it takes some 70 instructions more.
 #[inline(always)]
 pub fn parse_into(head: &[u8], frame_len: usize, to: &mut Result<Parsed, ParseError>) {
     if let Err(error) = read(head, frame_len, to) {
