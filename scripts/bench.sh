@@ -32,7 +32,7 @@ gates=""
 if [ "${1:-}" = --quick ]; then
     : "${ROUNDS:=2}"
     few=--few
-    gates="--contenders=L4 policy, adaptive|Envoy|nginx|HAProxy"
+    gates="--contenders=L4 policy, adaptive|Envoy|nginx|HAProxy|bare"
 elif [ $# -gt 0 ]; then
     for bench in "$@"; do cargo bench --locked -p sluice-micro --bench "$bench"; done
     exit 0

@@ -43,19 +43,29 @@ pub struct Aim {
     pub aim: f64,
     /// Whether the limit is an upper one.
     pub at_most: bool,
+    /// The same of the bare forwarder, where it can stand in our place: what moving frames through AF_XDP sockets allows
+    /// whoever does nothing else.
+    #[serde(default)]
+    pub bare: Option<Spread>,
 }
 
 impl Aim {
     /// The figure to reach.
     #[must_use]
     pub fn at_least(what: impl Into<String>, found: Option<Spread>, aim: f64) -> Self {
-        Self { what: what.into(), found, aim, at_most: false }
+        Self { what: what.into(), found, aim, at_most: false, bare: None }
     }
 
     /// The figure to stay below.
     #[must_use]
     pub fn at_most(what: impl Into<String>, found: Option<Spread>, aim: f64) -> Self {
-        Self { what: what.into(), found, aim, at_most: true }
+        Self { what: what.into(), found, aim, at_most: true, bare: None }
+    }
+
+    /// With what the bare forwarder has in our place.
+    #[must_use]
+    pub fn beside(self, bare: Option<Spread>) -> Self {
+        Self { bare, ..self }
     }
 
     /// Whether the median is on the right side.
@@ -70,7 +80,9 @@ impl Aim {
         let Some(found) = self.found else { return format!("{}: not measured", self.what) };
         let word = if self.at_most { "at most" } else { "at least" };
         let met = if self.is_met() == Some(true) { "met" } else { "MISSED" };
-        format!("{}: {}; aim: {word} {}; {met}", self.what, ratio(found), figure(self.aim))
+        let bare =
+            self.bare.map_or_else(String::new, |bare| format!("; the bare forwarder: {}", ratio(bare)));
+        format!("{}: {}; aim: {word} {}; {met}{bare}", self.what, ratio(found), figure(self.aim))
     }
 }
 

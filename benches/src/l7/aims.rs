@@ -43,8 +43,9 @@ pub fn of_messages(table: &Table, aims: Aims) -> Vec<Aim> {
             found.push(Aim::at_most(format!("p99, L7 policy by L4 policy, {way}"), by, most));
         }
         if let Some(most) = aims.cpu {
-            let cost = spread(table.of(read.name()).iter().filter_map(|s| s.gate_us));
-            found.push(Aim::at_most(format!("CPU µs of the gate a message, {way}"), cost, most));
+            let cost = |of: Contender| spread(table.of(of.name()).iter().filter_map(|s| s.gate_us));
+            let ours = Aim::at_most(format!("CPU µs of the gate a message, {way}"), cost(read), most);
+            found.push(ours.beside(cost(Contender::Bare)));
         }
     }
     let Some(least) = aims.envoy else { return found };
@@ -52,33 +53,30 @@ pub fn of_messages(table: &Table, aims: Aims) -> Vec<Aim> {
         // Envoy is what Sluice replaces; of the others it is enough not to be slower.
         let (least, name) = (if proxy == Proxy::Envoy { least } else { 1.0 }, proxy.name());
         for (way, read, _) in WAYS {
-            let of = |figure: fn(&Sample) -> Option<f64>| ratio(table, read, Contender::Proxy(proxy), figure);
-            let per_gate = of(|s| s.gate_us.map(|cost| 1.0 / cost));
-            found.push(Aim::at_least(
-                format!("rate per busy core by {name}, the gate's process, {way}"),
-                per_gate,
-                least,
-            ));
-            let per_machine = of(|s| Some(1.0 / s.machine_us));
-            found.push(Aim::at_least(
-                format!("rate per busy core by {name}, whole machine, {way}"),
-                per_machine,
-                least,
-            ));
-            found.push(Aim::at_least(format!("rate by {name}, {way}"), of(|s| Some(s.rate)), 1.0));
+            let mut by = |what: String, figure: fn(&Sample) -> Option<f64>, least| {
+                let of = |first| ratio(table, first, Contender::Proxy(proxy), figure);
+                found.push(Aim::at_least(what, of(read), least).beside(of(Contender::Bare)));
+            };
+            let per_gate = |s: &Sample| s.gate_us.map(|cost| 1.0 / cost);
+            by(format!("rate per busy core by {name}, the gate's process, {way}"), per_gate, least);
+            let per_machine = |s: &Sample| Some(1.0 / s.machine_us);
+            by(format!("rate per busy core by {name}, whole machine, {way}"), per_machine, least);
+            by(format!("rate by {name}, {way}"), |s| Some(s.rate), 1.0);
         }
     }
     if aims.p99.is_some() {
-        let by = added_p99(table);
-        found.push(Aim::at_most("added p99 by Envoy's, busy", by, 0.5));
+        let by = |gate| added_p99(table, gate);
+        found.push(
+            Aim::at_most("added p99 by Envoy's, busy", by(Contender::Read), 0.5).beside(by(Contender::Bare)),
+        );
     }
     found
 }
 
 /// What the gate adds to the 99th percentile of no gate, by what Envoy adds, round for round.
-fn added_p99(table: &Table) -> Option<Spread> {
+fn added_p99(table: &Table, gate: Contender) -> Option<Spread> {
     let of = |contender: Contender| table.of(contender.name());
-    let ours = of(Contender::Read).iter().zip(of(Contender::Kernel));
+    let ours = of(gate).iter().zip(of(Contender::Kernel));
     let theirs = of(Contender::Proxy(Proxy::Envoy)).iter().zip(of(Contender::Kernel));
     let added = |(gate, none): (&Sample, &Sample)| Some(gate.p99_us? - none.p99_us?);
     spread(ours.zip(theirs).filter_map(|(ours, theirs)| {
@@ -120,18 +118,19 @@ mod tests {
             table.add(Contender::Read.name(), None, sample(http, 5.0, 120.0));
             table.add(Contender::Proxy(Proxy::Envoy).name(), None, sample(50.0, 20.0, 180.0));
             table.add(Contender::Kernel.name(), None, sample(50.0, 20.0, 80.0));
+            table.add(Contender::Bare.name(), None, sample(110.0, 4.0, 90.0));
         }
         let aims = Aims { rate: 0.9, p99: Some(1.1), envoy: Some(3.0), cpu: Some(6.0) };
         let lines: Vec<String> = of_messages(&table, aims).iter().map(Aim::line).collect();
         for expected in [
             "rate, L7 policy by L4 policy, busy: 0.90 (0.60–0.95); aim: at least 0.9; met",
             "p99, L7 policy by L4 policy, busy: 1.20 (1.20–1.20); aim: at most 1.1; MISSED",
-            "CPU µs of the gate a message, busy: 5.00 (5.00–5.00); aim: at most 6; met",
+            "CPU µs of the gate a message, busy: 5.00 (5.00–5.00); aim: at most 6; met; the bare forwarder: 4.00 (4.00–4.00)",
             "rate, L7 policy by L4 policy, adaptive: not measured",
-            "rate per busy core by Envoy, the gate's process, busy: 4.00 (4.00–4.00); aim: at least 3; met",
-            "rate per busy core by Envoy, whole machine, busy: 1.00 (1.00–1.00); aim: at least 3; MISSED",
+            "rate per busy core by Envoy, the gate's process, busy: 4.00 (4.00–4.00); aim: at least 3; met; the bare forwarder: 5.00 (5.00–5.00)",
+            "rate per busy core by Envoy, whole machine, busy: 1.00 (1.00–1.00); aim: at least 3; MISSED; the bare forwarder: 1.00 (1.00–1.00)",
             "rate per busy core by nginx, whole machine, busy: not measured",
-            "added p99 by Envoy's, busy: 0.40 (0.40–0.40); aim: at most 0.5; met",
+            "added p99 by Envoy's, busy: 0.40 (0.40–0.40); aim: at most 0.5; met; the bare forwarder: 0.10 (0.10–0.10)",
         ] {
             assert!(lines.iter().any(|line| line == expected), "no line {expected}:\n{}", lines.join("\n"));
         }

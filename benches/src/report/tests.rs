@@ -51,6 +51,10 @@ fn an_aim_is_met_by_the_median_and_missed_when_nothing_was_measured() {
         "frames: 1,243,781 (1,217,836–1,269,725); aim: at least 1,500,000; MISSED"
     );
     assert_eq!(aim.line(), "ours by theirs: 0.90 (0.60–0.95); aim: at least 0.9; met");
+    assert_eq!(
+        aim.beside(Some(Spread { median: 0.5, least: 0.25, most: 1.0 })).line(),
+        "ours by theirs: 0.90 (0.60–0.95); aim: at least 0.9; met; the bare forwarder: 0.50 (0.25–1.00)"
+    );
     assert_eq!(Aim::at_most("the same", found, 0.8).is_met(), Some(false));
     let nobody = Aim::at_least("x", table.ratio("ours", "nobody", |s| Some(s.rate)), 1.0);
     assert_eq!((nobody.is_met(), nobody.line()), (None, "x: not measured".to_owned()));
