@@ -22,8 +22,8 @@ const BITS: usize = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
     numbers: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
-    /// By number: whether the pattern is compared as it is.
-    literal: Vec<bool>,
+    /// Those that are compared as they are. They are text, so a field that equals one is text as well.
+    literals: HashMap<Arc<[u8]>, usize, foldhash::fast::RandomState>,
     /// Automaton pattern → our number, ascending.
     of_automaton: Vec<usize>,
     automaton: Automaton,
@@ -74,32 +74,29 @@ impl Patterns {
         if let Some(&number) = self.numbers.get(pattern) {
             return number;
         }
-        let number = self.literal.len();
+        let number = self.numbers.len();
         self.numbers.insert(Arc::clone(pattern), number);
-        self.literal.push(is_literal(pattern));
+        if is_literal(pattern) {
+            self.literals.insert(Arc::from(Arc::clone(pattern)), number);
+        }
         number
     }
 
     /// Builds the automaton of all patterns that are no literals.
     pub(super) fn compile(&mut self) {
-        let mut texts = vec![None; self.literal.len()];
-        for (text, number) in &self.numbers {
-            texts[*number] = Some(text);
+        let all = self.numbers.iter().map(|(text, number)| (*number, &**text));
+        let mut complex: Vec<(usize, &str)> = all.filter(|(_, text)| !is_literal(text)).collect();
+        complex.sort_unstable();
+        let (of_automaton, texts): (Vec<usize>, Vec<&str>) = complex.into_iter().unzip();
+        if !texts.is_empty() {
+            self.automaton = automaton(&texts, self.numbers.len() <= BITS);
         }
-        let complex = (0..).zip(&self.literal).filter(|(_, literal)| !**literal).map(|(number, _)| number);
-        self.of_automaton = complex.collect();
-        if self.of_automaton.is_empty() {
-            return;
-        }
-        let texts: Vec<&str> =
-            self.of_automaton.iter().filter_map(|number| texts[*number]).map(|text| &**text).collect();
-        self.automaton = automaton(&texts, self.literal.len() <= BITS);
+        self.of_automaton = of_automaton;
     }
 
     /// Tries all patterns on a field.
     pub(super) fn matched<'a>(&'a self, field: &'a [u8]) -> Matched<'a> {
-        let literal = core::str::from_utf8(field).ok().and_then(|text| self.numbers.get(text).copied());
-        let exact = literal.filter(|number| self.literal.get(*number) == Some(&true));
+        let exact = self.literals.get(field).copied();
         let mut matched = Matched { patterns: self, field, exact, bits: [0; BITS / 64], set: None };
         match &self.automaton {
             Automaton::None | Automaton::Apart(_) => {}
