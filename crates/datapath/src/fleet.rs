@@ -52,6 +52,7 @@ pub mod steer;
 
 pub use balance::{Balance, Choice, Seen};
 pub use io::{FleetIo, PortOwners};
+pub(crate) use member::Place;
 pub use member::{Counters, Member};
 pub use moves::{MoveError, Mover};
 pub use steer::{BUCKETS, Steerer};

@@ -3,8 +3,7 @@
 use crate::config::DatapathConfig;
 use crate::conntrack::Conntrack;
 use crate::events;
-use crate::fleet::Member;
-use crate::fleet::steer;
+use crate::fleet::{Member, Place, steer};
 pub use crate::inspect::InspectionLoad;
 use crate::learn::LearnWriter;
 use crate::pipeline::{Parse, Pipeline};
@@ -13,6 +12,7 @@ use crate::stats::Stats;
 use crate::sweep::Sweep;
 use crate::tap::TapWriter;
 use arc_swap::Cache;
+use flowlog::DropReason;
 use flowlog::ring::EventWriter;
 use packet::{BURST_LEN, Burst, Instant, IoError, PacketIo, PortId};
 use std::sync::Arc;
@@ -266,8 +266,13 @@ impl Pipeline {
         let mut known = parses.iter();
         for frame in burst.drain() {
             let Some(parse) = known.next() else { break };
-            if let Some(frame) = member.keep(io, &mut self.stats, frame, parse) {
-                self.process(io, snapshot, frame, parse, known.as_slice(), now);
+            match member.keep(io, frame, parse) {
+                Place::Here(frame) => self.process(io, snapshot, frame, parse, known.as_slice(), now),
+                Place::Elsewhere => {}
+                Place::Nowhere(frame) => {
+                    let dropped = DropReason::HandoverFull.into();
+                    self.drop_frame(io, snapshot, frame, parse.parsed.as_ref().ok(), dropped, now);
+                }
             }
         }
     }

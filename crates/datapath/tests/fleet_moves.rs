@@ -8,12 +8,12 @@ use datapath::conntrack::State;
 use datapath::fleet::{self as workers, BUCKETS, MAX_WORKERS, MoveError, Setup, share_of};
 use fleet::traffic::{Kind, Referee, Traffic, said};
 use fleet::{Delivery, Rig};
-use flowlog::DropReason;
+use flowlog::{DropReason, EventKind};
 use packet::{Instant, Leg, PacketIo as _, TcpFlags, testing};
 use proptest::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{A, C, from};
+use support::{A, C, ID_A, from};
 
 const FLOWS: u16 = 12;
 /// So many of them are inspected.
@@ -244,17 +244,30 @@ fn a_full_ring_loses_and_counts_and_never_overtakes() {
     (0..BUCKETS).for_each(|bucket| rig.fleet.mover.begin(bucket, 0).expect("it stands still"));
     rig.settle();
     let mut traffic = Traffic::new(1, 0);
+    let mut told = Vec::new();
     for _ in 0..5_000 {
         traffic.next(0, Leg::Original, Kind::Datagram).into_iter().for_each(|arrival| rig.inject(arrival));
-        rig.poll(1);
+        let (worker, events) = &mut rig.workers[1];
+        worker.poll_once(Instant::from_secs(5)).expect("memory does not fail");
+        events.drain(usize::MAX, |event| told.push(event));
     }
-    let lost = rig.workers[1].0.member().expect("it joined").counters().lost;
+    let (worker, events) = &rig.workers[1];
+    let lost = worker.member().expect("it joined").counters().lost;
     assert!((3_000..4_500).contains(&lost), "{lost}");
+    // The flow log names flow and port of the first ones, and knows how many more there were.
+    let reason = DropReason::HandoverFull;
+    assert_eq!(told.len() as u64 + events.shed(), lost);
+    assert!(!told.is_empty());
+    for event in told {
+        assert!(matches!(event.kind, EventKind::Drop { reason: of, .. } if of == reason), "{event:?}");
+        let flow = (event.key.src_port, event.key.dst_port, event.in_port, event.src_identity);
+        assert_eq!(flow, (1_000, 2_000, A, ID_A));
+    }
     rig.settle();
     let numbers: Vec<u32> = rig.sent.try_iter().map(|frame| said(&frame).1).collect();
     assert_eq!(numbers.len() as u64 + lost, traffic.frames);
     assert!(numbers.is_sorted());
-    assert_eq!(rig.drops(), vec![(DropReason::HandoverFull, lost)]);
+    assert_eq!(rig.drops(), vec![(reason, lost)]);
 }
 
 #[test]

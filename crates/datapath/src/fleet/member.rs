@@ -46,6 +46,17 @@ pub struct Counters {
     pub refused: u64,
 }
 
+/// Where a frame of this worker's burst belongs.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// This worker processes it.
+    Here(Frame),
+    /// It was handed over, or waits until it can be.
+    Elsewhere,
+    /// It is another worker's, and there is no room on the way.
+    Nowhere(Frame),
+}
+
 /// A worker's place in the fleet.
 #[derive(Debug)]
 pub struct Member {
@@ -239,29 +250,23 @@ impl Member {
         }
     }
 
-    /// Gives back a frame that this worker is to process.
+    /// Gives back a frame that this worker is to process, or that found no room on its way to another.
     #[inline]
-    pub(crate) fn keep<I: PacketIo>(
-        &mut self,
-        io: &mut I,
-        stats: &mut Stats,
-        frame: Frame,
-        parse: &Parse,
-    ) -> Option<Frame> {
+    pub(crate) fn keep<I: PacketIo>(&mut self, io: &mut I, frame: Frame, parse: &Parse) -> Place {
         let hash = parse.flow.as_ref().map(|(_, hash)| *hash);
         let bucket = match (fragment_of(parse), hash) {
             (None, Some(hash)) => bucket_of(hash),
-            (None, None) => return Some(self.first_in_line(frame)),
+            (None, None) => return Place::Here(self.first_in_line(frame)),
             (Some((packet, fragment)), hash) => match self.shared.notes.bucket(packet, fragment, hash) {
                 Some(bucket) => bucket,
-                None => return Some(self.first_in_line(frame)),
+                None => return Place::Here(self.first_in_line(frame)),
             },
         };
         if self.route[usize::from(bucket)] == self.me {
             self.frames[usize::from(bucket)] += 1;
-            return Some(self.first_in_line(frame));
+            return Place::Here(self.first_in_line(frame));
         }
-        self.pass_on(io, stats, frame, bucket)
+        self.pass_on(io, frame, bucket)
     }
 
     #[inline]
@@ -272,17 +277,11 @@ impl Member {
 
     /// Parks the frame or hands it over, unless it was parked before and its turn has come.
     #[inline(never)]
-    fn pass_on<I: PacketIo>(
-        &mut self,
-        io: &mut I,
-        stats: &mut Stats,
-        frame: Frame,
-        bucket: u8,
-    ) -> Option<Frame> {
+    fn pass_on<I: PacketIo>(&mut self, io: &mut I, frame: Frame, bucket: u8) -> Place {
         if self.released > 0 {
             self.released -= 1;
             self.frames[usize::from(bucket)] += 1;
-            return Some(frame);
+            return Place::Here(frame);
         }
         let to = self.route[usize::from(bucket)];
         if to == PARKED {
@@ -292,21 +291,20 @@ impl Member {
                 self.parked += 1;
                 self.counters.parked += 1;
                 moving.queue.push_back(frame);
-                return None;
+                return Place::Elsewhere;
             }
-            lose(stats, &mut self.counters);
         } else {
             let outbox = self.to.get_mut(usize::from(to)).and_then(Option::as_mut);
             let port = frame.port();
             if outbox.is_some_and(|outbox| outbox.put(io, &frame, port)) {
                 self.counters.handed += 1;
                 self.handed[usize::from(bucket)] += 1;
-            } else {
-                lose(stats, &mut self.counters);
+                io.release(frame);
+                return Place::Elsewhere;
             }
         }
-        io.release(frame);
-        None
+        self.counters.lost += 1;
+        Place::Nowhere(frame)
     }
 
     /// Ends a poll.
@@ -329,6 +327,7 @@ impl Member {
     }
 }
 
+/// A frame that nobody has any more.
 pub(super) fn lose(stats: &mut Stats, counters: &mut Counters) {
     counters.lost += 1;
     stats.dropped[DropReason::HandoverFull.index()] += 1;
