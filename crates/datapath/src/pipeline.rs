@@ -134,9 +134,7 @@ impl Pipeline {
         let Some(port) = snapshot.ports.get(frame.port()) else {
             return Action::drop(DropReason::PortGone);
         };
-        let stats = self.stats.port(port.id);
-        stats.rx_frames += 1;
-        stats.rx_bytes += frame.len() as u64;
+        self.stats.port(port.id).arrived(frame);
         let parsed = match &parse.parsed {
             Ok(parsed) => parsed,
             Err(error) => return Action::drop(DropReason::Malformed(*error)),

@@ -1,7 +1,7 @@
 //! Counters: plain numbers owned by a worker, published to readers by copying.
 
 use flowlog::DropReason;
-use packet::PortId;
+use packet::{Frame, PortId};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Most ports a worker counts for; port numbers at or above it share the last slot.
@@ -83,6 +83,15 @@ pub struct PortStats {
     pub tx_bytes: u64,
     /// Frames from this port that were dropped.
     pub dropped: u64,
+}
+
+impl PortStats {
+    /// One more frame arrived.
+    #[inline(always)]
+    pub(crate) fn arrived(&mut self, frame: &Frame) {
+        self.rx_frames += 1;
+        self.rx_bytes += frame.len() as u64;
+    }
 }
 
 /// What a worker has done since its start.

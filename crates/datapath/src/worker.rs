@@ -14,7 +14,7 @@ use crate::tap::TapWriter;
 use arc_swap::Cache;
 use flowlog::DropReason;
 use flowlog::ring::EventWriter;
-use packet::{BURST_LEN, Burst, Instant, IoError, PacketIo, PortId};
+use packet::{BURST_LEN, Burst, Frame, Instant, IoError, PacketIo, PortId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -269,12 +269,25 @@ impl Pipeline {
             match member.keep(io, frame, parse) {
                 Place::Here(frame) => self.process(io, snapshot, frame, parse, known.as_slice(), now),
                 Place::Elsewhere => {}
-                Place::Nowhere(frame) => {
-                    let dropped = DropReason::HandoverFull.into();
-                    self.drop_frame(io, snapshot, frame, parse.parsed.as_ref().ok(), dropped, now);
-                }
+                Place::Nowhere(frame) => self.lose(io, snapshot, frame, parse, now),
             }
         }
+    }
+
+    /// Drops a frame of another worker's that cannot be handed over.
+    #[cold]
+    fn lose<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        frame: Frame,
+        parse: &Parse,
+        now: Instant,
+    ) {
+        self.stats.received += 1;
+        self.stats.port(frame.port()).arrived(&frame);
+        let dropped = DropReason::HandoverFull.into();
+        self.drop_frame(io, snapshot, frame, parse.parsed.as_ref().ok(), dropped, now);
     }
 
     fn expire(&mut self, now: Instant) {

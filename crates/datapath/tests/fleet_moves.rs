@@ -268,6 +268,10 @@ fn a_full_ring_loses_and_counts_and_never_overtakes() {
     assert_eq!(numbers.len() as u64 + lost, traffic.frames);
     assert!(numbers.is_sorted());
     assert_eq!(rig.drops(), vec![(reason, lost)]);
+    let counted =
+        |of: fn(&datapath::stats::PortStats) -> u64| rig.sum(|stats| of(&stats.ports[usize::from(A.0)]));
+    assert_eq!((counted(|port| port.rx_frames), counted(|port| port.dropped)), (traffic.frames, lost));
+    assert_eq!(rig.sum(|stats| stats.received), traffic.frames);
 }
 
 #[test]
