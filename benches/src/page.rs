@@ -19,8 +19,7 @@ the run fails. Whoever spins has CPU 1 to itself and shows it as busy; client an
 forwards, client and server have a CPU each. Pods behind AF_XDP have no segmentation offload, and those of the bare forwarder \
 sum their own checksums; all others keep both. Rules and policies are the same list for everybody, and the entry that matches is the last one. \
 Behind an aim stands what the bare forwarder has in the place of Sluice, wherever it can stand there. It looks at nothing and \
-sends each frame as it came: where it misses an aim as well, moving frames through AF_XDP sockets is in the way, and not what Sluice \
-does with them.\n";
+sends each frame as it came: where it misses an aim as well, moving frames through AF_XDP sockets is in the way already.\n";
 
 /// File names with their contents: the page, and the charts that it shows.
 ///
