@@ -12,10 +12,13 @@
 mod datagram;
 mod share;
 mod speaker;
+mod straight;
 mod table;
 
 pub(crate) use share::Share;
 pub(crate) use speaker::SideRules;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use straight::ShortWay;
 pub use table::InspectionLoad;
 pub(crate) use table::{Inspections, NONE};
 
@@ -33,7 +36,7 @@ use flowlog::event::MessageVerdict;
 use flowlog::{CloseReason, Detail, DropReason, EventKind};
 use l7::{End, Inspector, Settings, Side, dns, http, kafka, tls};
 use packet::packet::proto;
-use packet::{Frame, Instant, L4, Leg, Packet, PacketIo, Parsed};
+use packet::{Frame, Instant, L4, Leg, Packet, PacketIo, Parsed, Tcp};
 use policy::{DenyReason, L7Kind};
 use speaker::Speaker;
 use table::{Inspection, Protocol};
@@ -212,9 +215,7 @@ impl Pipeline {
         };
         match (&inspection.protocol, packet.l4_header) {
             (Protocol::Stream(_), L4::Tcp(tcp)) => {
-                let Inspected { leg, completion, .. } = at;
-                let segment = Segment { side: side_of(leg), frame, packet: *packet, tcp, completion };
-                self.segment(io, snapshot, &mut inspection, segment, at.id, more, now);
+                self.segment(io, snapshot, &mut inspection, frame, packet, tcp, at, more, now);
             }
             _ => self.datagram(io, snapshot, &mut inspection, frame, packet, at, now),
         }
@@ -226,32 +227,67 @@ impl Pipeline {
         io: &mut I,
         snapshot: &Snapshot,
         inspection: &mut Inspection,
-        segment: Segment,
-        id: ConnId,
+        frame: Frame,
+        packet: &Packet,
+        tcp: Tcp,
+        at: Inspected,
         more: bool,
         now: Instant,
     ) {
-        let side = segment.side;
-        let slot = self.conntrack.get(id).verdict.inspection;
-        let (packet, is_reply) = (segment.packet, side == Side::Server);
-        let ends = self.ends(id);
-        let Inspection { protocol: Protocol::Stream(splice), plan, asked, ports, counted, .. } = inspection
+        let side = side_of(at.leg);
+        let Inspection { protocol: Protocol::Stream(splice), plan, asked, ports, counted, .. } =
+            &mut *inspection
         else {
-            return io.release(segment.frame);
+            return io.release(frame);
         };
         let shares = &self.inspections.shares;
         // Of both ends: what the server says may be kept on the account of a client that has fallen silent.
         let overfull = (0..2)
             .any(|end| counted[end].bytes > 0 && shares.is_overfull(ports[end], self.config.l7.max_bytes));
-        let may_hold = ports.map(|port| shares.may_hold(port, MAX_FRAMES));
-        let mut arrival = if overfull && !splice.is_closing() {
-            io.release(segment.frame);
-            Some(Arrival::Ended(End::Anomaly(l7::Anomaly::SegmentOverflow), None))
+        let none_before = self.inspections.turn.len() == 0 && !overfull && self.may_go_straight();
+        let arrival = if overfull && !splice.is_closing() {
+            io.release(frame);
+            Arrival::Ended(End::Anomaly(l7::Anomaly::SegmentOverflow), None)
+        } else if let Some(place) = splice.straight(side, &tcp).filter(|_| none_before) {
+            let whole = (frame, packet, at.completion);
+            match self.straight(io, snapshot, inspection, &place, whole, at.id, now) {
+                Some(arrival) => arrival,
+                None => return,
+            }
         } else {
-            self.drive(snapshot, plan, asked, may_hold, id, now, |drive, scratch| {
-                Some(splice.arrive(io, segment, scratch, drive))
+            let may_hold = ports.map(|port| shares.may_hold(port, MAX_FRAMES));
+            let segment = Segment { side, frame, packet: *packet, tcp, completion: at.completion };
+            self.drive(snapshot, plan, asked, may_hold, at.id, now, |drive, scratch| {
+                splice.arrive(io, segment, scratch, drive)
             })
         };
+        self.arrived(io, snapshot, inspection, arrival, packet, at, more, now);
+    }
+
+    /// What follows upon a segment that was taken in and has not left, and upon those that waited for it.
+    #[inline(never)]
+    fn arrived<I: PacketIo>(
+        &mut self,
+        io: &mut I,
+        snapshot: &Snapshot,
+        inspection: &mut Inspection,
+        arrival: Arrival,
+        packet: &Packet,
+        at: Inspected,
+        more: bool,
+        now: Instant,
+    ) {
+        let Inspected { id, leg, .. } = at;
+        let (side, is_reply) = (side_of(leg), leg == Leg::Reply);
+        let slot = self.conntrack.get(id).verdict.inspection;
+        let ends = self.ends(id);
+        let Inspection { protocol: Protocol::Stream(splice), plan, asked, ports, .. } = &mut *inspection
+        else {
+            return;
+        };
+        let shares = &self.inspections.shares;
+        let may_hold = ports.map(|port| shares.may_hold(port, MAX_FRAMES));
+        let mut arrival = Some(arrival);
         while let Some(arrived) = arrival {
             match arrived {
                 Arrival::Waits => {}
@@ -268,7 +304,7 @@ impl Pipeline {
                 Arrival::Bare(segment) => self.relay_bare(io, snapshot, splice, segment, &ends, now),
                 Arrival::Refused(frame, reason) => {
                     let dropped = Dropped { is_reply, ..reason.into() };
-                    self.drop_packet(io, snapshot, frame, &packet, dropped, now);
+                    self.drop_packet(io, snapshot, frame, packet, dropped, now);
                 }
                 Arrival::Ended(end, held) => {
                     if self.inspections.turn.len() > 0 {

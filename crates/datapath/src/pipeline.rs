@@ -51,6 +51,8 @@ pub struct Pipeline {
     pub(crate) adopt_until: Option<Instant>,
     pub(crate) inspections: Inspections,
     pub(crate) taps: Taps,
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) short_way: inspect::ShortWay,
 }
 
 impl Pipeline {
@@ -68,6 +70,8 @@ impl Pipeline {
             adopt_until: None,
             inspections: Inspections::new(config.l7.max_connections),
             taps: Taps::default(),
+            #[cfg(any(test, feature = "testing"))]
+            short_way: inspect::ShortWay::default(),
             config,
         }
     }

@@ -27,6 +27,7 @@ mod kept;
 mod owed;
 mod relay;
 mod say;
+mod straight;
 mod stream;
 
 pub(crate) use arrive::{Arrival, Segment, payload_of};
@@ -35,6 +36,7 @@ use l7::{Anomaly, Context, End, Inspector, Judge, Settings, Side, Step};
 use packet::{FlowKey, Instant, Tcp};
 pub(crate) use relay::{Ends, Fresh};
 use std::time::Duration;
+pub(crate) use straight::Straight;
 pub(crate) use stream::Held;
 use stream::{Stream, Voice};
 
@@ -265,6 +267,10 @@ impl Splice {
                     }
                 }
                 stepped = true;
+                // Nearly always that was all, and both sides would be asked for nothing.
+                if used[0] == hands[0].len() && used[1] == hands[1].len() && engine.is_at_rest() {
+                    break 'all;
+                }
             }
             quiet = if stepped { 1 } else { quiet + 1 };
             turn = turn.opposite();

@@ -240,6 +240,19 @@ impl<I: PacketIo> Worker<I> {
         !self.sweep.is_done() || self.member.as_ref().is_some_and(|member| member.is_moving())
     }
 
+    /// Sends every inspected segment the long way from now on.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn close_short_way(&mut self) {
+        self.pipeline.short_way.closed = true;
+    }
+
+    /// Inspected segments that went straight on.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn gone_straight(&self) -> u64 {
+        self.pipeline.short_way.gone
+    }
+
     /// Ends the connections of a port that went away.
     pub fn remove_port(&mut self, port: PortId, now: Instant) {
         let Pipeline { conntrack, events, stats, .. } = &mut self.pipeline;

@@ -150,4 +150,12 @@ impl Inspector for Http {
             Version1Or2::Two(http2) => http2.finish(side, undecided, cx),
         }
     }
+
+    fn is_at_rest(&self) -> bool {
+        match &self.0 {
+            Version1Or2::Undecided => true,
+            Version1Or2::One(http1) => http1.is_at_rest(),
+            Version1Or2::Two(http2) => http2.is_at_rest(),
+        }
+    }
 }

@@ -215,6 +215,12 @@ impl Inspector for Http1 {
             Side::Server => self.finish_server(undecided, cx),
         }
     }
+
+    fn is_at_rest(&self) -> bool {
+        self.client.needs_more()
+            && self.server.needs_more()
+            && !matches!(self.outstanding.front(), Some(Awaited::Refusal(_)))
+    }
 }
 
 /// Caps of a head.

@@ -204,6 +204,10 @@ impl Inspector for Http2 {
         // A frame of which the rest never comes.
         (undecided > 0).then_some(End::Anomaly(Anomaly::HttpTruncated))
     }
+
+    fn is_at_rest(&self) -> bool {
+        self.ended.is_none() && self.waiting.is_empty()
+    }
 }
 
 /// A frame that passes whole.

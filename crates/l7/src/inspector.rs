@@ -123,4 +123,10 @@ pub trait Inspector {
     /// `side` has ended its stream right behind `undecided` bytes (which it was fed and asked more for). `None`: so be
     /// it, the end is passed on and the undecided bytes are not; what `End` says otherwise.
     fn finish(&mut self, side: Side, undecided: usize, cx: &mut Context<'_>) -> Option<End>;
+
+    /// Whether [`feed`](Self::feed) with nothing at hand, on either side, would be answered by [`Step::NeedMore`], say
+    /// nothing and change nothing: then it need not be called. `false` is always right.
+    fn is_at_rest(&self) -> bool {
+        false
+    }
 }

@@ -342,8 +342,31 @@ impl<I: Inspector> Splice<I> {
             idle = if shown == 0 { idle + 1 } else { 0 };
             assert!(idle < MOST_IDLE_STEPS, "{side:?}: steps without an end");
             stepped |= self.apply(side, shown, step);
+            self.check_rest();
         }
         stepped
+    }
+
+    /// An inspector that is at rest is not called where nothing is at hand, so calling it must do nothing.
+    fn check_rest(&mut self) {
+        if self.end.is_some() || !self.inspector.is_at_rest() {
+            return;
+        }
+        let told = self.judge.told.len();
+        for side in [Side::Client, Side::Server] {
+            let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
+            let mut cx = Context {
+                judge: &mut self.judge,
+                now: self.now,
+                settings: &self.settings,
+                to_client: &mut to_client,
+                to_server: &mut to_server,
+            };
+            let step = self.inspector.feed(side, &[], &mut cx);
+            assert_eq!(step, Step::NeedMore, "{side:?}: at rest");
+            assert!(to_client.is_empty() && to_server.is_empty(), "{side:?}: spoke though at rest");
+        }
+        assert_eq!(self.judge.told.len(), told, "told something though at rest");
     }
 
     /// Puts bytes into the stream that `side` sends, at its boundary.

@@ -47,14 +47,7 @@ impl Splice {
     ) -> Arrival {
         let Segment { side, tcp, packet, .. } = segment;
         let head = io.bytes(&segment.frame);
-        let voice = &mut self.voices[index(side)];
-        if let Some(clock) = header::timestamp(head, &packet) {
-            // Segments come out of order; a clock of ours that went back would be taken for an old segment (PAWS).
-            let later = |known: u32| (clock.wrapping_sub(known) as i32) > 0;
-            if tcp.flags.syn() || voice.clock.is_some_and(later) {
-                voice.clock = Some(clock);
-            }
-        }
+        self.set_clock(side, header::timestamp(head, &packet), tcp.flags.syn());
         if tcp.flags.syn() {
             let clock = self.voices[index(side)].clock;
             return match self.synchronize(side, &tcp, clock) {
@@ -93,6 +86,16 @@ impl Splice {
             return Arrival::Refused(segment.frame, DropReason::InvalidTcpState);
         }
         self.payload(io, segment, start, scratch, drive)
+    }
+
+    /// Notes a sender's clock, if its segment tells it.
+    pub(super) fn set_clock(&mut self, side: Side, clock: Option<u32>, syn: bool) {
+        let (voice, Some(clock)) = (&mut self.voices[index(side)], clock) else { return };
+        // Segments come out of order; a clock of ours that went back would be taken for an old segment (PAWS).
+        let later = |known: u32| (clock.wrapping_sub(known) as i32) > 0;
+        if syn || voice.clock.is_some_and(later) {
+            voice.clock = Some(clock);
+        }
     }
 
     fn acknowledge(&mut self, side: Side, tcp: &Tcp) -> bool {

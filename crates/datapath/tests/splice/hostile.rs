@@ -6,6 +6,7 @@
 use super::node::Rules;
 use super::raw::{End, Say, Wire};
 use packet::{PacketIo as _, TcpFlags};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// What the client would say if it were honest: no bodies, so every byte of it counts.
@@ -22,15 +23,29 @@ Content-Length: 0\r\n\r\n";
 const ACK: u8 = TcpFlags::ACK;
 
 /// Plays `steps` steps; `choose(n)` answers a number below `n`.
-pub fn drive(mut choose: impl FnMut(u32) -> u32, steps: u32) {
+pub fn drive(choose: impl FnMut(u32) -> u32, steps: u32) {
+    drive_with(choose, steps, true, |_| {});
+}
+
+/// The same with a worker that `prepare` has changed, with or without segments that arrive together; answers what the two
+/// ends were told, and the worker.
+pub fn drive_with(
+    mut choose: impl FnMut(u32) -> u32,
+    steps: u32,
+    bursts: bool,
+    prepare: impl FnOnce(&mut Wire),
+) -> (String, Wire) {
     let isns = [choose(4), choose(4)].map(|c| [1, 0xffff_ff00, 0x7fff_fff0, 77_777][c as usize]);
     let mut wire = Wire::new(Rules::Http, isns, choose(2) == 1);
     let window = [64_000, 200, 30, 1][choose(4) as usize];
     let say = |flags, payload: &[u8]| Say { flags, window, payload: payload.to_vec(), ..Say::default() };
+    prepare(&mut wire);
+    let mut told = String::new();
     wire.say(End::Client, &say(TcpFlags::SYN, b""));
     wire.say(End::Server, &say(TcpFlags::SYN | ACK, b""));
     wire.say(End::Client, &say(ACK, b""));
     let mut server = Vec::new();
+    let mut honest = [0; 2];
     for _ in 0..steps {
         let client = choose(3) != 0;
         let (end, script) = if client { (End::Client, REQUESTS) } else { (End::Server, RESPONSES) };
@@ -38,8 +53,16 @@ pub fn drive(mut choose: impl FnMut(u32) -> u32, steps: u32) {
             0 => wire.wait(Duration::from_millis(u64::from(choose(400)))),
             1 => wire.say(end, &say(ACK, b"")),
             kind => {
-                let at = choose(script.len() as u32) as usize;
-                let len = (choose(64) as usize).min(script.len() - at);
+                let mut at = choose(script.len() as u32) as usize;
+                let mut len = choose(64) as usize;
+                if kind > 10 {
+                    // What it would say next if it were honest.
+                    let next = &mut honest[usize::from(client)];
+                    at = *next % script.len();
+                    len = if kind > 12 { whole(&script[at..]) } else { len };
+                    *next = at + len.min(script.len() - at);
+                }
+                let len = len.min(script.len() - at);
                 let mut payload = script[at..at + len].to_vec();
                 if kind == 2 && !payload.is_empty() {
                     let byte = choose(payload.len() as u32) as usize;
@@ -60,10 +83,13 @@ pub fn drive(mut choose: impl FnMut(u32) -> u32, steps: u32) {
                     segment.ack = Some(i64::from(choose(2_000)) - 200);
                 }
                 match choose(3) {
-                    0 => wire.put(end, &segment),
+                    0 if bursts => wire.put(end, &segment),
                     _ => wire.say(end, &segment),
                 }
             }
+        }
+        for end in [End::Client, End::Server] {
+            let _ = writeln!(told, "{:?}", wire.unseen(end));
         }
         for seen in wire.unseen(End::Server).drain(..) {
             note(&mut server, seen.at, &seen.payload);
@@ -78,6 +104,12 @@ pub fn drive(mut choose: impl FnMut(u32) -> u32, steps: u32) {
     let worker = &wire.node.worker;
     let left = (worker.io().outstanding(), worker.conntrack().len(), worker.inspection().connections);
     assert_eq!(left, (0, 0, 0), "frames, connections, inspections are never given back");
+    (told, wire)
+}
+
+/// Bytes to the end of the next head.
+fn whole(script: &[u8]) -> usize {
+    script.windows(4).position(|four| four == b"\r\n\r\n").map_or(script.len(), |at| at + 4)
 }
 
 /// Puts bytes where the server would; bytes that were there must be the same.

@@ -9,6 +9,7 @@ use super::server::Server;
 use super::stack::{Stack, TICK};
 use super::watch::Watch;
 use packet::Instant;
+use std::hash::Hasher as _;
 use std::time::Duration;
 
 /// No conversation takes longer, whatever the weather was: smoltcp comes out of a loss with one segment for each
@@ -18,12 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(7_200);
 const AFTERMATH: Duration = Duration::from_secs(150);
 
 /// What a schedule did.
-#[derive(Copy, Clone, Debug, Default)]
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub struct Report {
     /// Simulated time.
     pub took: Duration,
     /// Frames that left the worker.
     pub frames: u64,
+    /// Of these frames, by the pod they left to.
+    pub digest: [u64; 2],
     /// Whether a stack stopped repeating what its peer waits for, so that nobody can tell how it would have ended.
     pub stalled: bool,
 }
@@ -131,8 +134,18 @@ impl Run {
         Self { burst, ..self }
     }
 
+    /// The worker and its memory.
+    pub fn node(&mut self) -> &mut Node {
+        &mut self.node
+    }
+
     /// Until both ends are done, and some time beyond.
     pub fn play(mut self) -> Result<Report, String> {
+        self.play_on()
+    }
+
+    /// The same; the node can be looked at behind it.
+    pub fn play_on(&mut self) -> Result<Report, String> {
         let deadline = self.started + PATIENCE;
         while !self.is_done() {
             if self.pods.iter_mut().any(|pod| pod.stack.is_stalled(self.node.now)) {
@@ -151,7 +164,9 @@ impl Run {
 
     fn report(&self, stalled: bool) -> Report {
         let took = self.node.now.saturating_since(self.started);
-        Report { took, frames: self.pods.iter().map(|pod| pod.watch.frames).sum(), stalled }
+        let frames = self.pods.iter().map(|pod| pod.watch.frames).sum();
+        let digest = [0, 1].map(|i: usize| self.pods[i].watch.digest.finish());
+        Report { took, frames, digest, stalled }
     }
 
     fn is_done(&self) -> bool {

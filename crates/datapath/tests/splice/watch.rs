@@ -8,6 +8,7 @@ use super::shift::{sack_blocks, truncated};
 use super::stack::{tcp_of, timestamps};
 use packet::checksum::{self, Sum};
 use packet::{L4, MacAddr, Parsed, Tcp};
+use std::hash::{DefaultHasher, Hash as _};
 
 /// One past the end is what a window probe may send.
 const PROBE: i64 = 1;
@@ -37,6 +38,8 @@ pub struct Watch {
     fin: Option<usize>,
     pub resets: usize,
     pub frames: u64,
+    /// Of every frame that left towards the pod, in order.
+    pub digest: DefaultHasher,
     /// Print every frame.
     pub trace: bool,
 }
@@ -62,6 +65,7 @@ impl Watch {
             fin: None,
             resets: 0,
             frames: 0,
+            digest: DefaultHasher::new(),
             trace: std::env::var_os("SPLICE_TRACE").is_some(),
         }
     }
@@ -134,6 +138,7 @@ impl Watch {
     /// A frame that leaves the worker towards the pod.
     pub fn told(&mut self, frame: &[u8]) -> Result<(), String> {
         self.frames += 1;
+        frame.hash(&mut self.digest);
         if self.trace {
             println!("{} is told {}", self.name, described(frame));
         }

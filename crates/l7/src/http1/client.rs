@@ -37,6 +37,13 @@ pub(super) enum Client {
     Refused,
 }
 
+impl Client {
+    /// Whether nothing happens here before there are bytes to look at.
+    pub(super) const fn needs_more(&self) -> bool {
+        matches!(self, Self::Head(_) | Self::Size(_) | Self::Data(_))
+    }
+}
+
 /// What becomes of a body.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Fate {

@@ -33,6 +33,11 @@ impl Server {
     pub(super) const fn is_between_messages(&self) -> bool {
         matches!(self, Self::Head(_))
     }
+
+    /// Whether nothing happens here before there are bytes to look at, but for refusals between messages.
+    pub(super) const fn needs_more(&self) -> bool {
+        matches!(self, Self::Head(_) | Self::Size | Self::Data)
+    }
 }
 
 /// How a body is framed.
