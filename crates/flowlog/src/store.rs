@@ -105,23 +105,22 @@ struct Inner {
 }
 
 impl Inner {
-    /// Adds a slot; answers the record that had to give way, if it was one.
-    fn push(&mut self, slot: Slot, said: &[u8], capacity: usize) -> Option<Arc<Record>> {
-        let oldest = if self.records.len() >= capacity { self.pop() } else { None };
-        self.records.push_back(slot);
-        self.said.extend(said);
-        oldest
-    }
-
-    fn pop(&mut self) -> Option<Arc<Record>> {
-        let oldest = self.records.pop_front()?;
-        self.first += 1;
-        self.forget_names();
-        self.said.drain(..oldest.said().min(self.said.len()));
-        match oldest {
-            Slot::Made(record) => Some(record),
-            Slot::Raw(..) => None,
+    /// Makes room for so many more; answers the records that had to give way, to be freed outside of the lock.
+    fn make_room(&mut self, more: usize, capacity: usize) -> Vec<Arc<Record>> {
+        let over = (self.records.len() + more).saturating_sub(capacity).min(self.records.len());
+        let mut said = 0;
+        let mut made = Vec::new();
+        for slot in self.records.range(..over) {
+            said += slot.said();
+            if let Slot::Made(record) = slot {
+                made.push(Arc::clone(record));
+            }
         }
+        self.records.drain(..over);
+        self.said.drain(..said.min(self.said.len()));
+        self.first += over as u64;
+        self.forget_names();
+        made
     }
 
     fn end(&self) -> u64 {
@@ -243,7 +242,10 @@ impl Store {
     /// Adds a record, pushing the oldest out when full.
     pub fn push(&self, record: Record) {
         let record = Slot::Made(Arc::new(record));
-        let oldest = self.lock().push(record, &[], self.capacity);
+        let mut inner = self.lock();
+        let oldest = inner.make_room(1, self.capacity);
+        inner.records.push_back(record);
+        drop(inner);
         self.arrived.notify_all();
         // Freeing a record is not done under the lock.
         drop(oldest);
@@ -254,24 +256,23 @@ impl Store {
         let events = events.iter();
         // What this very batch would push out again need not come in.
         let skip = events.len().saturating_sub(self.capacity);
-        // Freeing is not done under the lock.
-        let mut dropped = Vec::new();
-        {
-            let mut inner = self.lock();
-            if skip > 0 {
-                dropped.extend(
-                    std::iter::from_fn(|| (!inner.records.is_empty()).then(|| inner.pop())).flatten(),
-                );
-                inner.first += skip as u64;
-                inner.forget_names();
-            }
-            for (event, said) in events.skip(skip) {
-                // One that is too long for its length says nothing; a ring has none.
-                let (len, said) = u16::try_from(said.len()).map_or((0, &[][..]), |len| (len, said));
-                dropped.extend(inner.push(Slot::Raw(*event, len), said, self.capacity));
-            }
+        let mut inner = self.lock();
+        let oldest = inner.make_room(events.len() - skip, self.capacity);
+        if skip > 0 {
+            inner.first += skip as u64;
+            inner.forget_names();
         }
+        let Inner { records, said: all, .. } = &mut *inner;
+        records.extend(events.skip(skip).map(|(event, said)| {
+            // One that is too long for its length says nothing; a ring has none.
+            let (len, said) = u16::try_from(said.len()).map_or((0, &[][..]), |len| (len, said));
+            all.extend(said);
+            Slot::Raw(*event, len)
+        }));
+        drop(inner);
         self.arrived.notify_all();
+        // Freeing a record is not done under the lock.
+        drop(oldest);
     }
 
     /// Changes the names. Events that came before keep those they had.
