@@ -78,7 +78,7 @@ pub fn drive_with(
                 let mut segment = say(ACK | more, &payload);
                 segment.at = Some(at as i64 + shift);
                 segment.urgent = u16::from(more == TcpFlags::URG);
-                if kind == 4 && client {
+                if (kind == 4 || kind == 15) && client {
                     // A server that lies about what it has deceives itself.
                     segment.ack = Some(i64::from(choose(2_000)) - 200);
                 }
