@@ -314,29 +314,30 @@ impl<I: Inspector> Splice<I> {
         self.tell_finish(Side::Server);
     }
 
+    /// Calls the inspector; also answers what it said to the client and to the server.
+    fn call<T>(&mut self, call: impl FnOnce(&mut I, &mut Context<'_>) -> T) -> (T, Vec<u8>, Vec<u8>) {
+        let Self { inspector, judge, settings, now, .. } = self;
+        let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
+        let mut cx =
+            Context { judge, now: *now, settings, to_client: &mut to_client, to_server: &mut to_server };
+        let answer = call(inspector, &mut cx);
+        (answer, to_client, to_server)
+    }
+
     /// Feeds one side until it is stuck; whether it made a step.
     fn feed(&mut self, side: Side) -> bool {
         let mut idle = 0;
         let mut stepped = false;
         // Nothing can stand behind everything that ever comes.
         while self.end.is_none() && !self.stream(side).stuck && !self.stream(side).unbounded() {
-            let mut to_client = Vec::new();
-            let mut to_server = Vec::new();
-            let stream = match side {
-                Side::Client => &mut self.client,
-                Side::Server => &mut self.server,
-            };
+            let stream = self.stream(side);
             stream.drain();
             // Until the boundary is reached nothing stands behind it.
             let shown = if stream.decided.is_empty() { stream.at_hand.len() } else { 0 };
-            let mut cx = Context {
-                judge: &mut self.judge,
-                now: self.now,
-                settings: &self.settings,
-                to_client: &mut to_client,
-                to_server: &mut to_server,
-            };
-            let step = self.inspector.feed(side, &stream.at_hand[..shown], &mut cx);
+            let at_hand = core::mem::take(&mut stream.at_hand);
+            let (step, to_client, to_server) =
+                self.call(|inspector, cx| inspector.feed(side, &at_hand[..shown], cx));
+            self.stream(side).at_hand = at_hand;
             self.inject(Side::Server, to_client);
             self.inject(Side::Client, to_server);
             idle = if shown == 0 { idle + 1 } else { 0 };
@@ -354,15 +355,7 @@ impl<I: Inspector> Splice<I> {
         }
         let told = self.judge.told.len();
         for side in [Side::Client, Side::Server] {
-            let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
-            let mut cx = Context {
-                judge: &mut self.judge,
-                now: self.now,
-                settings: &self.settings,
-                to_client: &mut to_client,
-                to_server: &mut to_server,
-            };
-            let step = self.inspector.feed(side, &[], &mut cx);
+            let (step, to_client, to_server) = self.call(|inspector, cx| inspector.feed(side, &[], cx));
             assert_eq!(step, Step::NeedMore, "{side:?}: at rest");
             assert!(to_client.is_empty() && to_server.is_empty(), "{side:?}: spoke though at rest");
         }
@@ -427,22 +420,13 @@ impl<I: Inspector> Splice<I> {
     }
 
     fn tell_finish(&mut self, side: Side) {
-        let now = self.now;
         let stream = self.stream(side);
         if !stream.finished || stream.finish_told {
             return;
         }
         stream.finish_told = true;
         let undecided = if stream.decided.is_empty() { stream.at_hand.len() } else { 0 };
-        let (mut to_client, mut to_server) = (Vec::new(), Vec::new());
-        let mut cx = Context {
-            judge: &mut self.judge,
-            now,
-            settings: &self.settings,
-            to_client: &mut to_client,
-            to_server: &mut to_server,
-        };
-        let end = self.inspector.finish(side, undecided, &mut cx);
+        let (end, to_client, to_server) = self.call(|inspector, cx| inspector.finish(side, undecided, cx));
         self.inject(Side::Server, to_client);
         self.inject(Side::Client, to_server);
         let said = core::mem::take(&mut self.orderly);
