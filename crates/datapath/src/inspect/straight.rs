@@ -7,7 +7,6 @@ use crate::pipeline::Pipeline;
 use crate::snapshot::Snapshot;
 use crate::splice::{Arrival, Straight, payload_of};
 use crate::verify::Completion;
-use l7::Side;
 use packet::{Frame, Instant, Packet, PacketIo};
 
 /// How many inspected segments went straight on, and whether none may.
@@ -51,14 +50,9 @@ impl Pipeline {
             match read {
                 Ok(true) => {}
                 Ok(false) => return Some(Arrival::Turn(splice.turn_of(at, frame, packet, completion))),
-                Err(over) if at.side() == Side::Server => {
-                    let held = splice.turn_of(at, frame, packet, completion);
-                    return Some(Arrival::Ended(over, Some(held)));
-                }
                 Err(over) => {
-                    // The server is about to be reset: what it has is enough.
-                    io.release(frame);
-                    return Some(Arrival::Ended(over, None));
+                    let held = splice.turn_of(at, frame, packet, completion);
+                    return Some(Arrival::ended(io, at.side(), over, held));
                 }
             }
         }

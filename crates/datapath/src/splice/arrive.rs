@@ -36,6 +36,18 @@ pub(crate) enum Arrival {
     Ended(End, Option<Held>),
 }
 
+impl Arrival {
+    /// The protocol ends the connection at a segment of `side`.
+    pub(crate) fn ended<I: PacketIo>(io: &mut I, side: Side, over: End, held: Held) -> Self {
+        if side == Side::Server {
+            return Self::Ended(over, Some(held));
+        }
+        // The server is about to be reset: what it has is enough.
+        io.release(held.frame);
+        Self::Ended(over, None)
+    }
+}
+
 impl Splice {
     /// Takes a segment in: learns what it acknowledges and puts its bytes before the protocol. Nothing leaves yet.
     pub(crate) fn arrive<I: PacketIo>(
@@ -195,12 +207,7 @@ impl Splice {
         if (!new.is_empty() || stream.at_end())
             && let Err(over) = self.drive(side, new, drive)
         {
-            if side == Side::Server {
-                return Arrival::Ended(over, Some(held));
-            }
-            // The server is about to be reset: what it has is enough.
-            io.release(held.frame);
-            return Arrival::Ended(over, None);
+            return Arrival::ended(io, side, over, held);
         }
         Arrival::Turn(held)
     }
