@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -195,6 +195,13 @@ impl PortSocket {
 impl AsRawFd for PortSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.xsk.as_raw_fd()
+    }
+}
+
+/// For a duplicate that says which socket is meant after this one went to its worker.
+impl AsFd for PortSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.xsk.as_fd()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One AF_XDP socket: rings made, mapped and bound, as in if_xdp.h and Documentation/networking/af_xdp.rst.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::ring::{Consumer, Desc, Offsets, Producer};
 use crate::sys::{self, Mapping, Plain};
@@ -149,5 +149,11 @@ impl Xsk {
 impl AsRawFd for Xsk {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+impl AsFd for Xsk {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }

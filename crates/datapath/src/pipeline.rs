@@ -135,10 +135,10 @@ impl Pipeline {
         parse: &Parse,
         now: Instant,
     ) -> Action {
+        self.stats.port(frame.port()).arrived(frame);
         let Some(port) = snapshot.ports.get(frame.port()) else {
             return Action::drop(DropReason::PortGone);
         };
-        self.stats.port(port.id).arrived(frame);
         let parsed = match &parse.parsed {
             Ok(parsed) => parsed,
             Err(error) => return Action::drop(DropReason::Malformed(*error)),

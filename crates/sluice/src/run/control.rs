@@ -214,6 +214,13 @@ impl Control {
         if self.ports.update(&self.netlink, &wanted, &links) {
             self.publish(&[]);
         }
+        let refused = self.ports.steer();
+        if !refused.is_empty() {
+            self.publish(&refused);
+            for id in refused {
+                self.ports.withdraw(id);
+            }
+        }
         self.route_pods();
         self.show(&links);
     }

@@ -2,7 +2,8 @@
 //!
 //! Slow work (attaching, binding, closing) happens here, on the control thread; the worker only gets finished sockets
 //! and gives retired ones back, so the other ports notice nothing. A port is opened in the order program → sockets →
-//! worker and closed in the reverse one, and where anything fails in between its frames meet the fallback.
+//! worker → snapshot → frames and closed in the reverse one: until every worker knows the port, its frames meet the
+//! fallback, and so they do where anything fails in between.
 //!
 //! Where there are several workers, a port goes to the one that has fewest.
 
@@ -18,7 +19,7 @@ use packet::{Addr, MacAddr, PortId};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use xdp_redirect::{AttachMode, Fallback, Mode, Redirect};
 
@@ -91,6 +92,8 @@ pub struct Ports {
     mode: XdpMode,
     fallback: Fallback,
     open: BTreeMap<PortId, Open>,
+    /// Open ports whose frames still meet the fallback, with their sockets, one for each queue.
+    waiting: Vec<(PortId, Vec<OwnedFd>)>,
     /// The number that was given out last. The next port gets one above it if there is: frames of a port that is gone may
     /// still be on their way between workers, and must not be taken for those of another.
     last: PortId,
@@ -113,8 +116,8 @@ impl Ports {
             OnFailure::Drop => Fallback::Drop,
             OnFailure::Pass => Fallback::Pass,
         };
-        let (open, errors) = (BTreeMap::new(), BTreeMap::new());
-        Self { openers, redirect, workers, owners, mode, fallback, open, last: HOST_PORT, errors }
+        let (open, waiting, errors) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { openers, redirect, workers, owners, mode, fallback, open, waiting, last: HOST_PORT, errors }
     }
 
     /// The ports that are open.
@@ -140,9 +143,48 @@ impl Ports {
         self.open.values().filter(|open| !stays(open)).map(|open| open.id).collect()
     }
 
+    /// Lets frames come to the ports that were opened since the last call. The snapshot with them must be in force.
+    /// Answers the ports that get none because the kernel refused, to be [withdrawn](Self::withdraw).
+    pub fn steer(&mut self) -> Vec<PortId> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        // A worker answers between polls, so none goes by an older snapshot after this.
+        if let Err(error) = self.workers.ask_each(|_, _| ()) {
+            tracing::error!("a worker may not know the new ports yet: {error:#}");
+        }
+        let mut refused = Vec::new();
+        for (id, sockets) in std::mem::take(&mut self.waiting) {
+            let Some(open) = self.open.get(&id) else { continue };
+            let mut redirect = lock(&self.redirect);
+            let outcome = (0..)
+                .zip(sockets)
+                .try_for_each(|(queue, socket)| redirect.set_socket(open.ifindex, queue, socket));
+            if let Err(error) = outcome {
+                let interface = &open.wanted.interface;
+                tracing::warn!(port = %interface, "no frames can be steered: {error}");
+                self.errors.insert(Arc::clone(interface), error.to_string());
+                refused.push(id);
+            }
+        }
+        refused
+    }
+
     /// Closes one port. The snapshot without it should be in force already.
     pub fn close(&mut self, id: PortId) {
-        let Some(open) = self.open.remove(&id) else { return };
+        let Some(open) = self.withdraw(id) else { return };
+        // An interface that is gone took its attachment along; what was pinned for it goes here.
+        if let Err(error) = lock(&self.redirect).detach(open.ifindex) {
+            tracing::debug!(port = %open.wanted.interface, %error, "detach");
+        }
+        tracing::info!(port = %open.wanted.interface, "port closed");
+    }
+
+    /// Takes one port from the workers; the program stays attached, so that its frames meet the fallback. The snapshot
+    /// without it should be in force already.
+    pub fn withdraw(&mut self, id: PortId) -> Option<Open> {
+        let open = self.open.remove(&id)?;
+        self.waiting.retain(|(port, _)| *port != id);
         let mut redirect = lock(&self.redirect);
         for queue in 0..open.queues {
             let _ = redirect.clear_socket(open.ifindex, queue);
@@ -153,11 +195,7 @@ impl Ports {
         if let Err(error) = ended.and_then(|_| retire(self.workers.one(open.worker), id)) {
             tracing::error!(port = %open.wanted.interface, "not taken out of service: {error:#}");
         }
-        // An interface that is gone took its attachment along; what was pinned for it goes here.
-        if let Err(error) = lock(&self.redirect).detach(open.ifindex) {
-            tracing::debug!(port = %open.wanted.interface, %error, "detach");
-        }
-        tracing::info!(port = %open.wanted.interface, "port closed");
+        Some(open)
     }
 
     /// Takes note of what changed about open ports (addresses, MTU, hardware address) and opens the missing ones.
@@ -222,8 +260,10 @@ impl Ports {
             AttachMode::Native => {}
         }
         let worker = self.least_laden();
-        let queues = self.bind(id, worker, link, attached.queues)?;
+        let sockets = self.bind(id, worker, link, attached.queues)?;
+        let queues = sockets.len() as u32;
         self.owners.assign(id, worker);
+        self.waiting.push((id, sockets));
         tracing::info!(port = %link.name, number = id.0, mode = ?attached.mode, queues, %peer_mac, mtu, "port open");
         let open = Open {
             id,
@@ -247,9 +287,9 @@ impl Ports {
         (0..self.openers.len()).min_by_key(ports).unwrap_or(0)
     }
 
-    /// Gives every receive queue a socket and the worker all sockets. Answers how many.
-    fn bind(&self, id: PortId, worker: usize, link: &Link, most: u32) -> Result<u32> {
-        let (home, mut bound) = (self.workers.one(worker), 0);
+    /// Makes a socket for every receive queue and gives the worker all of them. Answers a duplicate of each.
+    fn bind(&self, id: PortId, worker: usize, link: &Link, most: u32) -> Result<Vec<OwnedFd>> {
+        let (home, mut bound) = (self.workers.one(worker), Vec::new());
         let opener = self.openers.get(worker).context("a worker without memory")?;
         for queue in 0..most {
             let socket = match opener.open(id, &link.name, link.index, queue) {
@@ -257,22 +297,26 @@ impl Ports {
                 // The kernel tells how many queues may exist, not how many do; beyond those a bind is invalid.
                 Err(afxdp::OpenError::Bind { source, .. }) if queue > 0 && is_invalid(&source) => break,
                 Err(error) => {
+                    drop(bound);
                     give_up(home, id, link);
                     return Err(error.into());
                 }
             };
-            let outcome = lock(&self.redirect).set_socket(link.index, queue, socket.as_raw_fd());
-            let outcome = outcome.map_err(anyhow::Error::from);
-            let outcome = outcome.and_then(|()| {
+            let outcome = socket.as_fd().try_clone_to_owned().map_err(anyhow::Error::from);
+            let outcome = outcome.and_then(|duplicate| {
                 let added =
                     home.ask(move |worker, _| worker.io_mut().inner_mut().add_port(socket).is_ok())?;
-                added.then_some(()).context("the worker has no place for another socket")
+                added.then_some(duplicate).context("the worker has no place for another socket")
             });
-            if let Err(error) = outcome {
-                give_up(home, id, link);
-                return Err(error);
+            match outcome {
+                Ok(duplicate) => bound.push(duplicate),
+                Err(error) => {
+                    // A socket lives as long as its duplicates, and memory is taken back from dead ones only.
+                    drop(bound);
+                    give_up(home, id, link);
+                    return Err(error);
+                }
             }
-            bound += 1;
         }
         Ok(bound)
     }
