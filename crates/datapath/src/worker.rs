@@ -240,6 +240,12 @@ impl<I: PacketIo> Worker<I> {
         !self.sweep.is_done() || self.member.as_ref().is_some_and(|member| member.is_moving())
     }
 
+    /// Whether events that it wrote wait to be taken.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        self.pipeline.events.has_waiting()
+    }
+
     /// Sends every inspected segment the long way from now on.
     #[cfg(any(test, feature = "testing"))]
     pub fn close_short_way(&mut self) {

@@ -36,6 +36,18 @@ impl Drained {
         self.said.clear();
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
     /// They all.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&FlowEvent, &[u8])> {
         self.events.iter().map(|(event, place)| (event, self.said.get(place.clone()).unwrap_or_default()))

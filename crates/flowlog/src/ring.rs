@@ -9,6 +9,7 @@
 
 use crate::detail::{self, Detail, MAX_ENCODED};
 use crate::event::{EventKind, FlowEvent, MessageVerdict};
+use packet::Instant;
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -208,6 +209,12 @@ impl EventWriter {
     pub fn shed(&self) -> u64 {
         self.shed
     }
+
+    /// Whether events wait to be taken.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.producer.slots() < self.producer.buffer().capacity()
+    }
 }
 
 /// The reader's end.
@@ -268,6 +275,12 @@ impl EventReader {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.consumer.slots()
+    }
+
+    /// When the next event was that waits to be taken.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Instant> {
+        self.consumer.peek().ok().map(|event| event.at)
     }
 
     /// Whether the worker dropped its end.

@@ -16,7 +16,7 @@ use crate::drained::Drained;
 use crate::event::FlowEvent;
 use crate::record::{Record, Resolver};
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// Records kept unless told otherwise (Hubble's default).
@@ -105,22 +105,20 @@ struct Inner {
 }
 
 impl Inner {
-    /// Makes room for so many more; answers the records that had to give way, to be freed outside of the lock.
-    fn make_room(&mut self, more: usize, capacity: usize) -> Vec<Arc<Record>> {
+    /// Makes room for so many more; what had to give way goes to `evicted`, to be freed outside of the lock.
+    fn make_room(&mut self, more: usize, capacity: usize, evicted: &mut Evicted) {
         let over = (self.records.len() + more).saturating_sub(capacity).min(self.records.len());
         let mut said = 0;
-        let mut made = Vec::new();
         for slot in self.records.range(..over) {
             said += slot.said();
             if let Slot::Made(record) = slot {
-                made.push(Arc::clone(record));
+                evicted.records.push(Arc::clone(record));
             }
         }
         self.records.drain(..over);
         self.said.drain(..said.min(self.said.len()));
         self.first += over as u64;
-        self.forget_names();
-        made
+        self.forget_names(evicted);
     }
 
     fn end(&self) -> u64 {
@@ -128,11 +126,11 @@ impl Inner {
     }
 
     /// From now on these are the names.
-    fn rename(&mut self, names: Names) {
+    fn rename(&mut self, names: Names, evicted: &mut Evicted) {
         let end = self.end();
         // Those that no record was pushed under were never needed.
         self.names.retain(|(from, _)| *from < end);
-        self.forget_names();
+        self.forget_names(evicted);
         if self.names.len() >= GENERATIONS {
             self.make_oldest();
             self.names.pop_front();
@@ -141,9 +139,9 @@ impl Inner {
     }
 
     /// Lets go of names whose records are all gone.
-    fn forget_names(&mut self) {
+    fn forget_names(&mut self, evicted: &mut Evicted) {
         while self.names.get(1).is_some_and(|(from, _)| *from <= self.first) {
-            self.names.pop_front();
+            evicted.names.extend(self.names.pop_front());
         }
     }
 
@@ -242,42 +240,42 @@ impl Store {
     /// Adds a record, pushing the oldest out when full.
     pub fn push(&self, record: Record) {
         let record = Slot::Made(Arc::new(record));
+        let mut evicted = Evicted::default();
         let mut inner = self.lock();
-        let oldest = inner.make_room(1, self.capacity);
+        inner.make_room(1, self.capacity, &mut evicted);
         inner.records.push_back(record);
         drop(inner);
-        self.arrived.notify_all();
-        // Freeing a record is not done under the lock.
-        drop(oldest);
+        self.tell();
     }
 
     /// Adds events in order, as they are.
     pub fn push_events(&self, events: &Drained) {
-        let events = events.iter();
-        // What this very batch would push out again need not come in.
-        let skip = events.len().saturating_sub(self.capacity);
-        let mut inner = self.lock();
-        let oldest = inner.make_room(events.len() - skip, self.capacity);
-        if skip > 0 {
-            inner.first += skip as u64;
-            inner.forget_names();
-        }
-        let Inner { records, said: all, .. } = &mut *inner;
-        records.extend(events.skip(skip).map(|(event, said)| {
-            // One that is too long for its length says nothing; a ring has none.
-            let (len, said) = u16::try_from(said.len()).map_or((0, &[][..]), |len| (len, said));
-            all.extend(said);
-            Slot::Raw(*event, len)
-        }));
-        drop(inner);
+        let mut evicted = Evicted::default();
+        Room { inner: self.lock(), capacity: self.capacity }.push_events(events, &mut evicted);
+        self.tell();
+    }
+
+    /// Room for events, if nobody else is at the ring just now: for those who must not wait. Readers that wait for
+    /// something new learn of it by [`tell`](Self::tell).
+    #[must_use]
+    pub fn try_room(&self) -> Option<Room<'_>> {
+        let inner = match self.inner.try_lock() {
+            Ok(inner) => inner,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Room { inner, capacity: self.capacity })
+    }
+
+    /// Wakes readers that wait for something new.
+    pub fn tell(&self) {
         self.arrived.notify_all();
-        // Freeing a record is not done under the lock.
-        drop(oldest);
     }
 
     /// Changes the names. Events that came before keep those they had.
     pub fn set_names(&self, names: Names) {
-        self.lock().rename(names);
+        let mut evicted = Evicted::default();
+        self.lock().rename(names, &mut evicted);
     }
 
     /// Counts events that were shed before they became records.
@@ -367,6 +365,53 @@ impl Store {
     /// A writer that panicked leaves a ring that is still whole: every step keeps it so.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What had to give way. Freeing it takes its time (names hold on to the policy of theirs), so it is not done under the
+/// lock, and by whoever has time for it.
+#[derive(Default)]
+pub struct Evicted {
+    records: Vec<Arc<Record>>,
+    names: Vec<(u64, Names)>,
+}
+
+impl std::fmt::Debug for Evicted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Evicted").field("records", &self.records.len()).finish_non_exhaustive()
+    }
+}
+
+/// The ring, for one who adds events while all others are kept out.
+pub struct Room<'a> {
+    inner: MutexGuard<'a, Inner>,
+    capacity: usize,
+}
+
+impl std::fmt::Debug for Room<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Room").field("capacity", &self.capacity).finish_non_exhaustive()
+    }
+}
+
+impl Room<'_> {
+    /// Adds events in order, as they are. What had to give way is added to `evicted`, for the caller to free.
+    pub fn push_events(mut self, events: &Drained, evicted: &mut Evicted) {
+        let events = events.iter();
+        // What this very batch would push out again need not come in.
+        let skip = events.len().saturating_sub(self.capacity);
+        self.inner.make_room(events.len() - skip, self.capacity, evicted);
+        if skip > 0 {
+            self.inner.first += skip as u64;
+            self.inner.forget_names(evicted);
+        }
+        let Inner { records, said: all, .. } = &mut *self.inner;
+        records.extend(events.skip(skip).map(|(event, said)| {
+            // One that is too long for its length says nothing; a ring has none.
+            let (len, said) = u16::try_from(said.len()).map_or((0, &[][..]), |len| (len, said));
+            all.extend(said);
+            Slot::Raw(*event, len)
+        }));
     }
 }
 

@@ -116,8 +116,10 @@ pub fn run(args: &RunArgs) -> Result<ExitCode> {
     let crew = crew::start(&config, settings, backends, &snapshot, clock, hold, &bell)?;
     let workers = Workers::of(&crew.threads, crew.mover);
     let facts = Arc::new(NodeFacts::new(&node, &config));
-    let flows =
+    let (flows, help) =
         api::flows::start(crew.events, Arc::clone(&snapshot), &config.flow_log, Arc::clone(&facts), clock)?;
+    // Nobody has said it before.
+    let _ = crew.help.set(help);
     let weak = Arc::downgrade(&redirect);
     let shared = Arc::new(Shared::new(
         facts,

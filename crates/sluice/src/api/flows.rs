@@ -1,24 +1,24 @@
 //! The flow log behind the API: takes what the workers say, gives it names, keeps it, shows it.
 
-use super::names::{Names, NodeFacts};
+mod taker;
+
+use super::names::NodeFacts;
 use crate::export::{Archive, Running};
 use crate::run::clock::Clock;
 use anyhow::{Context as _, Result};
 use datapath::{SharedSnapshot, Snapshot};
 use flowlog::api::{ObserveRequest, serve_observe};
 use flowlog::metrics::{Metrics, MetricsConfig, PodName};
-use flowlog::{Drained, EventReader, Store, detail};
+use flowlog::{EventReader, Store};
 use policy::engine::directory::WorkloadKind;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
-
-/// Events taken from a worker's ring at a time.
-const BATCH: usize = 1024;
+use taker::{BATCH, Taker};
 
 /// Longest pause between two looks: short against what people notice, long against the cost of looking.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -44,83 +44,46 @@ pub struct Flows {
     waiting: Arc<AtomicU64>,
 }
 
-/// Starts the thread that empties the workers' rings; it ends with the workers.
+/// What a worker that finds no frame does for the log; `true` if there was anything to do.
+pub type Help = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Starts the thread that empties the workers' rings; it ends with the workers. Answers also how these can help.
 ///
 /// # Errors
 /// When the thread cannot be made.
 pub fn start(
-    mut readers: Vec<EventReader>,
+    readers: Vec<EventReader>,
     snapshot: SharedSnapshot,
     config: &crate::config::FlowLog,
     node: Arc<NodeFacts>,
     clock: Clock,
-) -> Result<Flows> {
-    let flows = Flows {
-        enabled: config.enabled,
-        store: Arc::new(Store::new(config.capacity)),
-        metrics: Arc::default(),
-        shed: Arc::default(),
-        archive: Arc::default(),
-        waiting: Arc::default(),
-    };
+) -> Result<(Flows, Help)> {
+    let flows = Flows::new(config);
     let log = flows.clone();
+    let taker = Arc::new(Mutex::new(Taker::new(readers, flows.clone(), snapshot, node, clock)));
+    let helped = Arc::clone(&taker);
     let drain = move || {
-        let mut batch = Drained::with_capacity(BATCH);
-        let mut known: Option<Arc<Names>> = None;
         let mut swept = clock.now();
         let mut pause = PAUSE;
         loop {
-            let waiting: usize = readers.iter().map(EventReader::waiting).sum();
-            log.waiting.store(waiting as u64, Ordering::Relaxed);
-            let drain = |reader: &mut EventReader| {
-                reader.drain_messages(BATCH, |event, said| batch.push(event, said))
-            };
-            let taken: usize = readers.iter_mut().map(drain).sum();
-            if readers.len() > 1 {
-                batch.sort_by_time();
-            }
-            let shed: u64 = readers.iter().map(EventReader::shed).sum();
-            let before = log.shed.load(Ordering::Relaxed);
-            if shed > before {
-                log.store.add_lost(shed - before);
-                log.shed.store(shed, Ordering::Relaxed);
-            }
-            if taken == 0 && readers.iter().all(EventReader::is_abandoned) {
+            let taken = taker.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if taken.ended {
                 log.store.close();
                 return;
             }
-            let current = snapshot.load();
-            let names = match &known {
-                Some(names) if Arc::ptr_eq(&names.snapshot, &current) => names,
-                _ => {
-                    let names = Names::new(&current, clock.started_at.as_nanosecond(), &node);
-                    let names = known.insert(Arc::new(names));
-                    log.store.set_names(Arc::clone(names) as _);
-                    log.metrics().renamed();
-                    names
-                }
-            };
-            if taken > 0 {
-                let mut metrics = log.metrics();
-                for (event, said) in batch.iter() {
-                    metrics.count(event, detail::decode(said).as_ref(), &**names);
-                }
-                drop(metrics);
-                log.store.push_events(&batch);
-                batch.clear();
-            }
             if clock.now().saturating_since(swept) >= SWEEP {
                 swept = clock.now();
-                log.sweep(&names.snapshot, swept);
+                log.sweep(&taken.names.snapshot, swept);
             }
-            pause = next_pause(pause, taken);
-            if taken < BATCH {
+            pause = next_pause(pause, taken.events);
+            if taken.events < BATCH {
                 std::thread::sleep(pause);
             }
         }
     };
     std::thread::Builder::new().name("flows".into()).spawn(drain).context("start the flow log")?;
-    Ok(flows)
+    let help = move || helped.try_lock().is_ok_and(|mut taker| taker.help());
+    Ok((flows, Box::new(help)))
 }
 
 /// The pause after one of `pause` in which so many events came: they are to be as many as are wanted if they come as
@@ -131,6 +94,17 @@ fn next_pause(pause: Duration, taken: usize) -> Duration {
 }
 
 impl Flows {
+    fn new(config: &crate::config::FlowLog) -> Self {
+        Self {
+            enabled: config.enabled,
+            store: Arc::new(Store::new(config.capacity)),
+            metrics: Arc::default(),
+            shed: Arc::default(),
+            archive: Arc::default(),
+            waiting: Arc::default(),
+        }
+    }
+
     /// The records, for what serves them elsewhere.
     #[must_use]
     pub fn store(&self) -> &Arc<Store> {
@@ -212,8 +186,26 @@ impl Flows {
         self.metrics().sweep(now, &|pod| pods.contains(pod));
     }
 
+    /// Notes how many events wait in the rings, and how many found no room there.
+    fn note_ring(&self, waiting: usize, shed: u64) {
+        self.waiting.store(waiting as u64, Ordering::Relaxed);
+        let before = self.shed.swap(shed, Ordering::Relaxed);
+        if shed > before {
+            self.store.add_lost(shed - before);
+        }
+    }
+
+    /// As [`metrics`](Self::metrics), if nobody else is at them.
+    fn try_metrics(&self) -> Option<MutexGuard<'_, Metrics>> {
+        match self.metrics.try_lock() {
+            Ok(metrics) => Some(metrics),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// Counters made from the events.
-    pub fn metrics(&self) -> std::sync::MutexGuard<'_, Metrics> {
+    pub fn metrics(&self) -> MutexGuard<'_, Metrics> {
         self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,6 +4,7 @@ use super::bell::{Bell, Reason};
 use super::clock::Clock;
 use super::worker::{self, Thread};
 use super::{EVENT_RING, fqdn};
+use crate::api::flows::Help;
 use crate::config::Config;
 use afxdp::XskIo;
 use anyhow::Result;
@@ -12,7 +13,7 @@ use datapath::learn::{self, LearnReader};
 use datapath::{DatapathConfig, SharedSnapshot};
 use flowlog::EventReader;
 use flowlog::ring::EventRing;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Bytes of the rings between workers, all together; each has a share within these bounds. Pages that no frame reached are
 /// not taken.
@@ -25,6 +26,8 @@ pub struct Crew {
     pub threads: Vec<Thread>,
     /// What they say, a ring from each.
     pub events: Vec<EventReader>,
+    /// What they do for the flow log when no frame comes; to be said once it is there.
+    pub help: Arc<OnceLock<Help>>,
     /// DNS answers that they saw.
     pub learnt: LearnReader,
     /// Where they look up whose a port is.
@@ -54,7 +57,8 @@ pub fn start(
     let Fleet { seats, owners, mover, .. } =
         Fleet::new(fleet::Setup { workers: count, ring_bytes, seed, ..fleet::Setup::default() });
     let (learners, learnt) = learn::channels(count, fqdn::RING);
-    let mut crew = Crew { threads: Vec::new(), events: Vec::new(), learnt, owners, mover };
+    let help = Arc::default();
+    let mut crew = Crew { threads: Vec::new(), events: Vec::new(), help, learnt, owners, mover };
     for (number, ((io, seat), learn)) in backends.into_iter().zip(seats).zip(learners).enumerate() {
         let (mut events, reader) = EventRing::new(EVENT_RING);
         if !config.flow_log.enabled {
@@ -76,6 +80,7 @@ pub fn start(
             learn: learn.waking(move || {
                 asked.ring(Reason::Learnt);
             }),
+            help: Arc::clone(&crew.help),
             hold,
         };
         crew.threads.push(worker::start(setup, move || {

@@ -1,7 +1,7 @@
 //! A worker's thread: of all threads only workers touch packets.
 //!
 //! ```text
-//!   loop { queued commands · poll_once · nothing to do for a while? sleep until a socket is readable }
+//!   loop { queued commands · poll_once · no frame? help the flow log, or sleep until a socket is readable }
 //! ```
 //!
 //! Everything else in the process reaches the worker through commands: closures that run between two polls. They
@@ -10,6 +10,7 @@
 use super::clock::Clock;
 use super::cpus;
 use super::spin::Spin;
+use crate::api::flows::Help;
 use crate::config::Polling;
 use afxdp::{Waker, XskIo};
 use anyhow::{Context as _, Result, anyhow};
@@ -20,8 +21,8 @@ use datapath::stats::SharedLoad;
 use datapath::{DatapathConfig, SharedSnapshot, Worker};
 use flowlog::ring::EventWriter;
 use packet::Instant;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -74,6 +75,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Where it tells DNS answers.
     pub learn: LearnWriter,
+    /// What it does for the flow log when no frame comes, as soon as there is one.
+    pub help: Arc<OnceLock<Help>>,
     /// Whether to leave frames in the rings until [`Thread::go`].
     pub hold: bool,
 }
@@ -191,7 +194,7 @@ fn work(
     stop: &AtomicBool,
     hold: &AtomicBool,
 ) -> Result<()> {
-    let Setup { seat, seed, io, config, snapshot, events, polling, clock, learn, .. } = setup;
+    let Setup { seat, seed, io, config, snapshot, events, polling, clock, learn, help, .. } = setup;
     let waker = io.waker();
     let (io, member) = match seat {
         Some(Seat { member, wires }) => (FleetIo::new(io, wires), Some(member)),
@@ -247,6 +250,11 @@ fn work(
         }
         fresh = false;
         SharedLoad::bump(&load.idle_polls);
+        if worker.has_events() && help.get().is_some_and(|help| help()) {
+            // That took microseconds.
+            turn = LOOK_EVERY - 1;
+            continue;
+        }
         let rest = polling == Polling::Adaptive
             && now.saturating_since(busy_at) > spin.patience()
             && queue.is_empty()
