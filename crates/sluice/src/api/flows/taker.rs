@@ -2,7 +2,8 @@
 //!
 //! The flow log's thread does so every few milliseconds. A worker that finds no frame helps with a few at a time: what
 //! it takes, no thread has to be woken for, on a CPU that pods want to have. It never waits for whoever else is at the
-//! log, and what takes longer (new names, freeing what had to give way) it leaves to the thread.
+//! log, and what takes longer (new names, freeing what had to give way) it leaves to the thread, and so it does with
+//! waking readers, unless it took many.
 
 use super::Flows;
 use crate::api::names::{Names, NodeFacts};
@@ -23,6 +24,9 @@ const SOME: usize = 8;
 /// ... if they take no longer than this together: a frame that comes meanwhile waits for so long.
 const LONGEST: Duration = Duration::from_micros(4);
 
+/// Events that a worker takes at most before it wakes those who read them: a system call.
+const MOST_UNTOLD: usize = 512;
+
 /// Whoever holds it takes events.
 pub(super) struct Taker {
     readers: Vec<EventReader>,
@@ -34,8 +38,10 @@ pub(super) struct Taker {
     known: Option<Arc<Names>>,
     /// What gave way to events that a worker took.
     evicted: Evicted,
-    /// Events that a worker took since the thread's last look.
-    helped: usize,
+    /// Events that a worker took since readers were last told, ...
+    untold: usize,
+    /// ... and how many they are told of at once, so that they read them before others push these out.
+    tell_at: usize,
 }
 
 /// What the thread found.
@@ -56,7 +62,9 @@ impl Taker {
         node: Arc<NodeFacts>,
         clock: Clock,
     ) -> Self {
+        let (_, capacity) = log.store.len_and_capacity();
         Self {
+            tell_at: (capacity / 8).clamp(1, MOST_UNTOLD),
             readers,
             log,
             snapshot,
@@ -65,7 +73,7 @@ impl Taker {
             batch: Drained::with_capacity(BATCH),
             known: None,
             evicted: Evicted::default(),
-            helped: 0,
+            untold: 0,
         }
     }
 
@@ -87,10 +95,10 @@ impl Taker {
             count(&mut self.log.metrics(), &self.batch, &names);
             self.log.store.push_events(&self.batch);
             self.batch.clear();
-        } else if self.helped > 0 {
+        } else if self.untold > 0 {
             self.log.store.tell();
         }
-        self.helped = 0;
+        self.untold = 0;
         self.evicted = Evicted::default();
         let ended = events == 0 && self.readers.iter().all(EventReader::is_abandoned);
         Taken { events, names, ended }
@@ -120,7 +128,11 @@ impl Taker {
         let taken = self.batch.len();
         room.push_events(&self.batch, &mut self.evicted);
         self.batch.clear();
-        self.helped += taken;
+        self.untold += taken;
+        if self.untold >= self.tell_at {
+            self.untold = 0;
+            self.log.store.tell();
+        }
         taken > 0
     }
 
@@ -230,9 +242,12 @@ mod tests {
         assert!(times(&taker).is_sorted());
     }
 
-    #[test]
-    fn whoever_waits_for_records_is_told_of_those_that_a_worker_took() {
-        let (mut taker, mut writers) = taker(1);
+    /// Whether a reader that waits for records has some soon after `act`.
+    fn is_told(
+        mut taker: Taker,
+        writer: &mut EventWriter,
+        act: impl Fn(&mut Taker, &mut EventWriter),
+    ) -> bool {
         taker.take();
         let store = Arc::clone(&taker.log.store);
         let mut cursor = store.newest();
@@ -241,10 +256,31 @@ mod tests {
             std::thread::spawn(move || store.wait(&mut cursor, Duration::from_secs(60)).records.len());
         // By then it waits.
         std::thread::sleep(Duration::from_millis(100));
-        writers[0].record(event(1));
-        assert!(taker.help());
-        taker.take();
-        assert_eq!(reader.join().expect("ends"), 1);
-        assert!(begun.elapsed() < Duration::from_secs(30), "told, and not at the end of its patience");
+        act(&mut taker, writer);
+        let found = reader.join().expect("ends");
+        found > 0 && begun.elapsed() < Duration::from_secs(30)
+    }
+
+    #[test]
+    fn whoever_waits_for_records_is_told_of_those_that_a_worker_took() {
+        let (taker, mut writers) = self::taker(1);
+        assert!(
+            is_told(taker, &mut writers[0], |taker, writer| {
+                writer.record(event(1));
+                assert!(taker.help());
+                taker.take();
+            }),
+            "at the thread's next look"
+        );
+        let (taker, mut writers) = self::taker(1);
+        assert!(
+            is_told(taker, &mut writers[0], |taker, writer| {
+                for at in 0..MOST_UNTOLD as u64 {
+                    writer.record(event(at));
+                    assert!(taker.help());
+                }
+            }),
+            "before so many came that they push others out"
+        );
     }
 }
