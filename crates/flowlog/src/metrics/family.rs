@@ -9,6 +9,9 @@ use std::sync::Arc;
 /// The most labels that a metric has of its own, besides those of its contexts.
 const OWN: usize = 4;
 
+/// Series that are found without hashing: as many as the flags and kinds of a short connection's events.
+const RECENT: usize = 4;
+
 /// Upper bounds of latencies in nanoseconds: Prometheus' usual ones, which Hubble uses too.
 const BOUNDS_NS: [u64; 11] = [
     5_000_000,
@@ -136,8 +139,11 @@ pub(super) struct Family<C> {
     /// Where in `cells` a series is.
     series: HashMap<Key, usize, RandomState>,
     cells: Vec<C>,
-    /// The series that was counted last: events come in runs, and comparing costs less than hashing.
-    last: Option<(Key, usize)>,
+    /// Series that were counted not long ago: events come in runs and in turns (a connection's begin and end, a request
+    /// and its response), and comparing costs less than hashing.
+    recent: [Option<(Key, usize)>; RECENT],
+    /// Which of them gives way next.
+    turn: usize,
     most: usize,
     overflow: u64,
 }
@@ -152,7 +158,7 @@ impl<C: Cell> Family<C> {
     ) -> Self {
         let labels: Vec<_> = labels.into_iter().take(OWN).collect();
         let (series, cells) = (HashMap::default(), Vec::new());
-        Self { name, help, labels, series, cells, last: None, most, overflow: 0 }
+        Self { name, help, labels, series, cells, recent: Default::default(), turn: 0, most, overflow: 0 }
     }
 
     /// The series of these values; `None` where there is none yet and no room for another, which is counted.
@@ -163,11 +169,11 @@ impl<C: Cell> Family<C> {
             self.overflow += 1;
             return None;
         };
-        let same = |last: &Key| {
-            let (ours, rest) = last.values.split_at(N);
-            last.context == context && *ours == values && rest.iter().all(|value| *value == Value::Empty)
+        let same = |known: &Key| {
+            let (ours, rest) = known.values.split_at(N);
+            known.context == context && *ours == values && rest.iter().all(|value| *value == Value::Empty)
         };
-        if let Some((_, at)) = self.last.as_ref().filter(|(last, _)| same(last)) {
+        if let Some((_, at)) = self.recent.iter().flatten().find(|(known, _)| same(known)) {
             return self.cells.get_mut(*at);
         }
         let mut key = Key { context, values: [const { Value::Empty }; OWN] };
@@ -186,13 +192,14 @@ impl<C: Cell> Family<C> {
                 self.cells.len() - 1
             }
         };
-        self.last = Some((key, at));
+        self.recent[self.turn] = Some((key, at));
+        self.turn = (self.turn + 1) % RECENT;
         self.cells.get_mut(at)
     }
 
     /// Forgets the series of these contexts.
     pub(super) fn forget(&mut self, contexts: &HashSet<u32>) {
-        self.last = None;
+        self.recent = Default::default();
         let mut cells = Vec::new();
         self.series.retain(|key, at| {
             let cell = self.cells.get_mut(*at).filter(|_| !contexts.contains(&key.context));
