@@ -21,6 +21,7 @@ mod config;
 mod conn;
 mod evict;
 pub(crate) mod hash;
+mod index;
 mod other;
 mod restore;
 mod tcp;
@@ -37,7 +38,7 @@ use conn::{QueueKind, REVOKED};
 use evict::Loads;
 use flowlog::{CloseReason, DropReason};
 use hash::FlowHasher;
-use hashbrown::HashTable;
+use index::Index;
 use packet::packet::proto;
 use packet::{FlowKey, Instant, L4, Leg, Packet, PortId};
 use policy::{EndpointId, Identity};
@@ -96,7 +97,7 @@ pub struct Conntrack {
     /// Those of `config`.
     timeouts: Ticks,
     hasher: FlowHasher,
-    table: HashTable<u32>,
+    index: Index,
     slab: Vec<Conn>,
     /// First free slot below `slab.len()`; the others follow by `links.next`.
     free: u32,
@@ -118,8 +119,8 @@ impl Nodes for Vec<Conn> {
 }
 
 impl Conntrack {
-    /// Below it the entries that are in use stay in the cache by themselves: 4,096 are 768 KiB.
-    const WORTH_WARMING: usize = 4096;
+    /// Below it the entries that are in use stay in the first cache by themselves, or nearly: of 512 two lines each are 64 KiB.
+    const WORTH_WARMING: usize = 512;
 
     /// An empty table. `seed` is secret and random; the configuration was validated (limits out of range are
     /// clamped here).
@@ -129,8 +130,7 @@ impl Conntrack {
         let max = config.max_entries as usize;
         Self {
             hasher: FlowHasher::new(seed),
-            // Half as much again: at most 4/7 full, so erased slots become empty ones and are not left as tombstones.
-            table: HashTable::with_capacity(max + max / 2),
+            index: Index::new(max),
             slab: Vec::with_capacity(max),
             free: NIL,
             wheel: Wheel::new(),
@@ -152,12 +152,8 @@ impl Conntrack {
     #[inline(always)]
     #[must_use]
     pub fn lookup(&self, key: &FlowKey, hash: u64) -> Option<(ConnId, Leg)> {
-        let mut leg = None;
-        let found = self.table.find(hash, |&i| {
-            leg = self.slab[i as usize].leg_of(key);
-            leg.is_some()
-        })?;
-        Some((ConnId(*found), leg?))
+        let (i, leg) = self.index.find(hash, |i| self.slab[i as usize].leg_of(key))?;
+        Some((ConnId(i), leg))
     }
 
     /// Fetches what the lookups and updates of these hashes will read, all of them at once: the misses of
@@ -171,13 +167,8 @@ impl Conntrack {
         let mut guesses = [0_u32; packet::BURST_LEN];
         let mut count = 0;
         for (guess, hash) in guesses.iter_mut().zip(hashes) {
-            let mut first = 0;
             // Stops at the first entry whose tag fits, before its key is compared.
-            let _ = self.table.find(hash, |&i| {
-                first = i;
-                true
-            });
-            *guess = first;
+            *guess = self.index.find(hash, Some).map_or(0, |(i, _)| i);
             count += 1;
         }
         let mut sum = 0_u64;
@@ -227,13 +218,13 @@ impl Conntrack {
     /// Number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.index.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.len() == 0
     }
 
     /// All entries, in no order.
@@ -394,6 +385,7 @@ impl Conntrack {
 
     /// Removes what has timed out, touching at most `budget` entries. `closed` is told each one.
     pub fn expire(&mut self, now: Instant, budget: usize, closed: &mut impl FnMut(&Conn, CloseReason)) {
+        self.index.go_on(&hashes(&self.slab, &self.hasher));
         let mut work = Work::new(budget);
         let tick = timer::tick_of(now);
         while let Some(i) = self.wheel.next_due(&mut self.slab, tick, &mut work) {
@@ -491,8 +483,7 @@ impl Conntrack {
             marks: 0,
             ..Conn::vacant()
         };
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        self.table.insert_unique(new.hash, i, |&j| hasher.hash(&slab[j as usize].key));
+        self.index.insert(new.hash, i, hashes(&self.slab, &self.hasher));
         let due = timer::tick_after(now).saturating_add(self.timeout(tracking.state, new.key.proto));
         self.wheel.insert(&mut self.slab, i, due);
         self.loads.opened(new.in_port);
@@ -512,6 +503,11 @@ impl Conntrack {
         }
         self.unhook(i);
     }
+}
+
+/// The hash of each entry by its number.
+fn hashes<'a>(slab: &'a [Conn], hasher: &'a FlowHasher) -> impl Fn(u32) -> Option<u64> + 'a {
+    |i| Some(hasher.hash(&slab.get(i as usize)?.key))
 }
 
 const fn half_open_queue(state: State) -> bool {

@@ -57,7 +57,13 @@ impl Sum {
 #[must_use]
 #[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
-    // Words of 64 bits, each carry put back in at once. Their byte order only swaps the folded result (RFC 1071 §2 (B)).
+    // The byte order of what is summed only swaps the folded result (RFC 1071 §2 (B)).
+    fold(sum_words(bytes)).swap_bytes()
+}
+
+/// The same, not folded, with the two bytes of each column swapped: words of 64 bits, each carry put back in at once.
+#[inline]
+fn sum_words(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let (blocks, few) = words.as_chunks::<4>();
     let mut total = if blocks.is_empty() { 0 } else { sum_blocks(blocks) };
@@ -70,7 +76,7 @@ pub fn sum(bytes: &[u8]) -> u16 {
     if !rest.is_empty() {
         total = add(total, last_word(bytes, rest));
     }
-    fold(total).swap_bytes()
+    total
 }
 
 #[inline(always)]
@@ -330,7 +336,7 @@ fn wide_field_at(head: &[u8], packet: &Packet, offset: u16) -> [u8; 4] {
 fn sum_l4<I: PacketIo>(io: &I, frame: &Frame, head: &[u8], packet: &Packet, start: u16) -> u16 {
     let (l4, end) = (usize::from(packet.l4), packet.end as usize);
     if let Some(whole) = head.get(l4..end) {
-        return fold(u64::from(start) + u64::from(sum(whole)));
+        return fold(add(sum_words(whole), u64::from(start.swap_bytes()))).swap_bytes();
     }
     let mut total = Sum::starting_with(start);
     each_within(io, frame, l4, end, &mut |piece| total.add(piece));

@@ -3,7 +3,7 @@
 
 use super::conn::{Conn, QueueKind};
 use super::timer::{self, NIL};
-use super::{ConnId, Conntrack};
+use super::{ConnId, Conntrack, hashes};
 use flowlog::CloseReason;
 
 /// One connection outside of any table.
@@ -77,8 +77,7 @@ impl Conntrack {
         let (in_port, i) = (conn.in_port, self.free_slot());
         let generation = self.slab[i as usize].generation.wrapping_add(1);
         self.slab[i as usize] = Conn { generation, queue: QueueKind::Kept, ..conn };
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        self.table.insert_unique(hash, i, |&j| hasher.hash(&slab[j as usize].key));
+        self.index.insert(hash, i, hashes(&self.slab, &self.hasher));
         self.wheel.insert(&mut self.slab, i, due);
         self.loads.opened(in_port);
         self.loads.requeue(&mut self.slab, i, queue);
@@ -99,9 +98,7 @@ impl Conntrack {
     pub(super) fn unhook(&mut self, i: u32) {
         let conn = &self.slab[i as usize];
         self.loads.closed(conn.in_port);
-        if let Ok(entry) = self.table.find_entry(self.hasher.hash(&conn.key), |&j| j == i) {
-            entry.remove();
-        }
+        self.index.remove(self.hasher.hash(&conn.key), i);
         let generation = conn.generation;
         let mut vacant = Conn { generation, ..Conn::vacant() };
         vacant.links.next = self.free;

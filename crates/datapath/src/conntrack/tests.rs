@@ -320,8 +320,8 @@ fn established_connections_survive_a_restart() {
 fn a_million_entries_fit_into_200_mib() {
     const N: usize = 1_000_000;
     let ct = Conntrack::new(ConntrackConfig::with_max_entries(N as u32), 1);
-    // Five bytes a bucket: one of control, four of index; buckets are a power of two, at most 7/8 of them usable.
-    let buckets = (ct.table.capacity() * 8 / 7).next_power_of_two();
+    // Five bytes a bucket: one of control, four of index.
+    let buckets = ct.index.most_buckets();
     let bytes = ct.slab.capacity() * size_of::<Conn>() + buckets * 5;
     assert!(bytes <= 200 << 20, "{bytes}");
 }
