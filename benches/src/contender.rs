@@ -100,6 +100,12 @@ impl Contender {
         }
     }
 
+    /// Whether the node of `other` becomes its own by other policies.
+    #[must_use]
+    pub fn shares_node_with(self, other: Self) -> bool {
+        self == other || matches!((self, other), (Self::Sluice(_), Self::Sluice(_)))
+    }
+
     /// Whether the node's kernel routes the packets.
     #[must_use]
     pub const fn is_routed(self) -> bool {
@@ -173,6 +179,16 @@ mod tests {
         assert_eq!(names.len(), Contender::ALL.len());
         assert!(names.contains("iptables, 10,000 rules") && names.contains("Sluice, 1 policy"));
         assert!(Contender::FEW.iter().all(|few| Contender::ALL.contains(few)));
+    }
+
+    #[test]
+    fn policies_are_swapped_in_one_node_and_nothing_else_is() {
+        for one in Contender::ALL {
+            for other in Contender::ALL {
+                let policies = [one, other].iter().all(|each| matches!(each, Contender::Sluice(_)));
+                assert_eq!(one.shares_node_with(other), one == other || policies, "{one:?}, {other:?}");
+            }
+        }
     }
 
     #[test]

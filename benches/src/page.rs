@@ -11,7 +11,7 @@ pub const NAME: &str = "bench-report.md";
 /// How to read it. The details are those of the two programs' heads.
 const METHOD: &str = "\
 Every contender has a node of its own in network namespaces, with a client and a server pod; one runs at a time, the others \
-stand still. Rounds are interleaved: each contender once, then again. Ratios are medians of the ratios of single rounds, with \
+stand still. Sluice with other policies is the same node and process, its policies swapped. Rounds are interleaved: each contender once, then again. Ratios are medians of the ratios of single rounds, with \
 the least and the most; rates are this machine's and are worth nothing elsewhere. A sample of which a hypervisor took more \
 than a twentieth of one CPU is taken again, four times at most, and the least disturbed one counts. After each sample the contender's own \
 counters must say that all packets or requests went through it, and those of the kernel's routing that none went past it, or \

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Limit for programs that answer at once; ten thousand rules take iptables a second.
 const LIMIT: Duration = Duration::from_secs(20);
 
+/// The file of the policies.
+const POLICIES: &str = "server";
+
 /// Who plays a contender, beside the kernel.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct Player {
@@ -68,14 +71,35 @@ fn addresses(bed: &TestBed) -> (std::net::Ipv4Addr, std::net::Ipv4Addr) {
 
 fn start_sluice(bed: &mut TestBed, sluice: &Path, policies: u32, settings: &str) -> Result<Player> {
     if policies > 0 {
-        bed.write_policy("server", &entries::policies(policies))?;
+        bed.write_policy(POLICIES, &entries::policies(policies))?;
     }
     let agent = bed.start_agent(AgentOptions::new(sluice).spin_on(&[SPIN_CPU]).with_settings(settings))?;
     let pid = agent.pid();
-    let status = agent.json(&["status"])?;
-    let loaded = status.first().and_then(|status| status.pointer("/policy/policies")?.as_u64());
-    ensure!(loaded == Some(u64::from(policies)), "{policies} policies were written, {loaded:?} are in force");
+    let loaded = in_force(bed)?;
+    ensure!(loaded == u64::from(policies), "{policies} policies were written, {loaded} are in force");
     Ok(Player { pid, spins: true })
+}
+
+/// Has the running agent enforce so many policies instead of those that it has, which are others.
+///
+/// # Errors
+/// They do not come into force.
+pub fn swap_policies(bed: &TestBed, policies: u32) -> Result<()> {
+    if policies > 0 {
+        bed.write_policy(POLICIES, &entries::policies(policies))?;
+    } else {
+        bed.remove_policy(POLICIES)?;
+    }
+    exec::wait_for("the policies in force", LIMIT, || {
+        in_force(bed).is_ok_and(|loaded| loaded == u64::from(policies))
+    })
+}
+
+/// Policies that the agent enforces.
+fn in_force(bed: &TestBed) -> Result<u64> {
+    let status = bed.agent_ref().json(&["status"])?;
+    let loaded = status.first().and_then(|status| status.pointer("/policy/policies")?.as_u64());
+    loaded.context("no policy.policies in the status")
 }
 
 fn load_iptables(bed: &TestBed, restore: &str, rules: u32, tracked: bool) -> Result<Option<Player>> {

@@ -1,9 +1,9 @@
 //! From a flow's hash to the number of its entry, in a hash table that grows with the connections.
 //!
-//! A table with room for all connections that there may be is megabytes long, and its buckets are taken at random: of a
-//! thousand connections each has two cache lines of it for itself, as many as it has of its own. In a table of twice as
-//! many buckets as entries a dozen connections share a line. So the index begins small and goes on in a table twice as large
-//! when a half is taken.
+//! A table with room for all connections that there may be is megabytes long, and its buckets are taken at random: each of a
+//! thousand connections has two cache lines of it for itself, one of control bytes and one with its number, as many as it has
+//! of its own. In a table of two to four times as many buckets as entries four to eight share the one and sixteen to
+//! thirty-two the other. So the index begins small and goes on in a table twice as large when a half is taken.
 //!
 //! Nobody waits for that: entries move a few at a time, in the order of their numbers, and until the last one has moved both
 //! tables are asked. All tables are made at the start, so that no connection allocates; one that is empty is given back. The
