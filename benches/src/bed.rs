@@ -1,6 +1,5 @@
 //! The nodes, with two pods each, built when they are first needed, one running at a time. Each contender has one of its own;
-//! Sluice with other policies has the one it has, where the policies are swapped, because two nodes of one build differ by
-//! more than policies do: in rounds of one run by 0.75 to 1.48 in round trips.
+//! Sluice with other policies is the same one with its policies swapped, so that nothing else differs between them.
 
 use crate::contender::Contender;
 use crate::peers::{self, Player};
