@@ -119,7 +119,7 @@ impl Nodes for Vec<Conn> {
 }
 
 impl Conntrack {
-    /// Below it the entries that are in use stay in the first cache by themselves, or nearly: of 512 two lines each are 64 KiB.
+    /// Below it the entries that are in use stay near by themselves: two lines of each of 512 are 64 KiB.
     const WORTH_WARMING: usize = 512;
 
     /// An empty table. `seed` is secret and random; the configuration was validated (limits out of range are

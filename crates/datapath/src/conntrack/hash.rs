@@ -18,9 +18,8 @@
 //! of a budget of 100; this costs about 3. The difference is open to somebody who can *observe* hashes. He cannot read
 //! them: they never leave the worker. He could time his packets and learn that two of his flows probe the same group; that
 //! is a difference of some nanoseconds behind a queue, a burst of 64 and a scheduler, repeated for every bit he wants. If
-//! he succeeds, what he gains is bounded: the table is at most 4/7 full, a port holds at most its
-//! share of it, half of what he could collide is evicted by his own limit on half-open flows, and the seed is drawn
-//! anew at each start. The 64 bits of seed are expanded by splitmix64, so the guarantee is that of 64 random bits, not of 1024.
+//! he succeeds, what he gains is bounded: the table is at most 4/7 full, a port holds at most its share of it, half of what
+//! he could collide is evicted by his own limit on half-open flows, and the seed is drawn anew at each start. The 64 bits of seed are expanded by splitmix64, so the guarantee is that of 64 random bits, not of 1024.
 
 use packet::FlowKey;
 
